@@ -1,0 +1,13 @@
+//! The machines and codecs of Ringback.
+//!
+//! Pure: nothing here owns a socket, reads a clock or draws randomness. Time, chance and the
+//! network are arguments; what must be done comes back as a command. The modules stand in reading
+//! order: what is spoken of, what is rung, who decides, what answers, and the foreign formats.
+
+pub mod limits;
+pub mod secret;
+pub mod terminal;
+
+
+
+

@@ -1,0 +1,212 @@
+//! What a terminal is called: its name, its number, its mail address, its services.
+//!
+//! Parsed once at the edge and valid for ever after; nothing here can be built wrong.
+
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+/// A terminal's name in DNS: lower case, no trailing dot (RFC 1035, 2.3.1; RFC 1123, 2.1).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TerminalName(String);
+
+/// A service of a terminal, by the number that both proxies' tables know it by; 0 is the default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceId(pub u16);
+
+/// A call number in international form (ITU-T E.164): one to fifteen digits, the first not zero.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallNumber(String);
+
+/// A mail address as far as a signal needs one: printable ASCII, one `@`, at most 254 octets.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MailAddress(String);
+
+/// Whom a signal is for, by the address of the bearer that carries it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Callee {
+    /// The terminal's call number (SMS).
+    Number(CallNumber),
+    /// The terminal's mail address (e-mail).
+    Mail(MailAddress),
+}
+
+/// Why a text is no name, number or address.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum Misnamed {
+    /// Not a host name.
+    #[error(
+        "not a host name: letters, digits and inner hyphens in labels of 1 to 63, 253 in all, \
+         and not an IP address"
+    )]
+    Name,
+    /// Not an E.164 number.
+    #[error("not a call number: a plus sign and 1 to 15 digits, the first not zero")]
+    Number,
+    /// Not a mail address.
+    #[error("not a mail address: printable ASCII around one @, at most 254 octets")]
+    Mail,
+}
+
+impl TerminalName {
+    /// Reads a host name in any case, with or without the trailing dot.
+    pub fn parse(text: &str) -> Result<Self, Misnamed> {
+        let text = text.strip_suffix('.').unwrap_or(text);
+        let label = |label: &str| {
+            let octets = label.as_bytes();
+            !octets.is_empty()
+                && octets.len() <= 63
+                && octets.iter().all(|it| it.is_ascii_alphanumeric() || *it == b'-' || *it == b'_')
+                && octets[0] != b'-'
+                && octets[octets.len() - 1] != b'-'
+        };
+        let numeric_end =
+            text.rsplit('.').next().is_some_and(|it| it.bytes().all(|b| b.is_ascii_digit()));
+        if text.is_empty() || 253 < text.len() || numeric_end || !text.split('.').all(label) {
+            return Err(Misnamed::Name);
+        }
+        Ok(Self(text.to_ascii_lowercase()))
+    }
+
+    /// The name, lower case, without a trailing dot.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl CallNumber {
+    /// Reads `+` and digits.
+    pub fn parse(text: &str) -> Result<Self, Misnamed> {
+        let digits = text.strip_prefix('+').ok_or(Misnamed::Number)?;
+        let good = !digits.is_empty()
+            && digits.len() <= 15
+            && digits.bytes().all(|it| it.is_ascii_digit())
+            && !digits.starts_with('0');
+        if !good {
+            return Err(Misnamed::Number);
+        }
+        Ok(Self(digits.to_owned()))
+    }
+
+    /// The digits, without the plus sign.
+    pub fn digits(&self) -> &str {
+        &self.0
+    }
+}
+
+impl MailAddress {
+    /// Reads an address; quoting and comments of RFC 5322 are refused, not understood.
+    pub fn parse(text: &str) -> Result<Self, Misnamed> {
+        let Some((local, domain)) = text.split_once('@') else { return Err(Misnamed::Mail) };
+        let graphic = |part: &str| {
+            !part.is_empty()
+                && part.bytes().all(|it| it.is_ascii_graphic() && !b"@<>\",;:\\()[]".contains(&it))
+        };
+        if 254 < text.len() || !graphic(local) || !graphic(domain) {
+            return Err(Misnamed::Mail);
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The address as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for TerminalName {
+    type Err = Misnamed;
+    fn from_str(text: &str) -> Result<Self, Misnamed> {
+        Self::parse(text)
+    }
+}
+
+impl FromStr for CallNumber {
+    type Err = Misnamed;
+    fn from_str(text: &str) -> Result<Self, Misnamed> {
+        Self::parse(text)
+    }
+}
+
+impl fmt::Display for TerminalName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for TerminalName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for ServiceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Shows the country and the last two digits only: a whole number is personal data.
+impl fmt::Debug for CallNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (first, last) = (self.0.chars().next(), self.0.len().saturating_sub(2));
+        write!(f, "+{}…{}", first.unwrap_or('?'), &self.0[last..])
+    }
+}
+
+/// Shows the domain only: a whole address is personal data.
+impl fmt::Debug for MailAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "…@{}", self.0.split_once('@').map_or("", |(_, domain)| domain))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_folded_to_lower_case_without_its_dot() {
+        assert_eq!(
+            TerminalName::parse("Car-7.Fleet.Example.").unwrap().as_str(),
+            "car-7.fleet.example"
+        );
+    }
+
+    #[test]
+    fn an_address_or_a_broken_label_is_no_name() {
+        let long = "a".repeat(64);
+        let longer = ["a"; 128].join(".");
+        for text in
+            ["", ".", "192.0.2.1", "a..b", "-a.b", "a-.b", "a b", "ä.b", "[::1]", &long, &longer]
+        {
+            assert_eq!(TerminalName::parse(text), Err(Misnamed::Name), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_number_has_a_plus_and_one_to_fifteen_digits() {
+        assert_eq!(CallNumber::parse("+15550100777").unwrap().digits(), "15550100777");
+        for text in ["", "+", "15550100777", "+0155", "+1555-01", "+1234567890123456", "+١٢"] {
+            assert_eq!(CallNumber::parse(text), Err(Misnamed::Number), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_mail_address_has_two_plain_parts() {
+        assert_eq!(MailAddress::parse("car@fleet.example").unwrap().as_str(), "car@fleet.example");
+        for text in ["", "@", "a@", "@b", "a@b@c", "a b@c", "a@b\r\nBcc: d@e", "\"a\"@b", "<a@b>"] {
+            assert_eq!(MailAddress::parse(text), Err(Misnamed::Mail), "{text}");
+        }
+    }
+
+    #[test]
+    fn personal_data_is_masked_in_debug() {
+        assert_eq!(format!("{:?}", CallNumber::parse("+15550100777").unwrap()), "+1…77");
+        assert_eq!(
+            format!("{:?}", MailAddress::parse("carla@fleet.example").unwrap()),
+            "…@fleet.example"
+        );
+    }
+}
