@@ -8,6 +8,7 @@ pub mod limits;
 pub mod secret;
 pub mod terminal;
 
+pub mod access_request;
 
 
 
