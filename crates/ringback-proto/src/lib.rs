@@ -9,6 +9,7 @@ pub mod secret;
 pub mod terminal;
 
 pub mod access_request;
+pub mod freshness;
 
 
 
