@@ -11,5 +11,6 @@ pub mod terminal;
 pub mod access_request;
 pub mod freshness;
 
+pub mod dialer;
 
 

@@ -1,0 +1,485 @@
+//! The private proxy's dialer: which access requests to obey, when to dial, when to give up.
+//!
+//! Pure. It never says why a request was rejected to whoever sent it: a bearer has no way back, and
+//! an attacker should learn nothing. It dials no address that is not in its own table.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::access_request::{
+    AccessRequest, Kid, OpeningKey, Purpose, SessionKeys, Sid, Signal, SignalId, TunnelType, open,
+};
+use crate::freshness::{self, ReplayWindow};
+use crate::limits;
+use crate::terminal::{Callee, ServiceId};
+
+mod rejection;
+
+pub use rejection::{Counters, Rejection};
+
+/// Where a key id may be told to dial back to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allowed {
+    /// The one address and port.
+    pub address: SocketAddr,
+    /// The one type of tunnel: what a signal asks for cannot lower it.
+    pub tunnel: TunnelType,
+    /// Whom to expect there: a public proxy by its place in the role's own table.
+    pub public_proxy: usize,
+}
+
+/// All that one key id entitles to.
+#[derive(Clone, Debug)]
+pub struct Subscriber {
+    /// Opens its signals.
+    pub key: OpeningKey,
+    /// The addresses it answers to.
+    pub callee: Vec<Callee>,
+    /// Who may ring it.
+    pub public_proxies: Vec<Allowed>,
+    /// What it offers.
+    pub services: BTreeSet<ServiceId>,
+    /// What it has obeyed already, as last remembered.
+    pub window: ReplayWindow,
+}
+
+/// What carried a signal here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// A bearer that anybody may send over: its signals are counted.
+    Bearer,
+    /// A tunnel, so an authenticated public proxy.
+    Tunnel {
+        /// Dial back, but connect to no service yet.
+        spare: bool,
+    },
+}
+
+/// Names one access request's dials, retries included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DialId(pub u64);
+
+/// How a dial ended, from the dialer's point of view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DialOutcome {
+    /// The public proxy accepted the hello.
+    Served,
+    /// It was who it should be, and nobody waits any more.
+    Gone,
+    /// There was no answer, or no way there: worth another try.
+    Unreachable,
+    /// It was not who it should be, or would not have us: not worth another.
+    Refused,
+}
+
+/// What has happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Octets came that may be a signal.
+    RingHeard {
+        /// The signal, or whatever else came.
+        octets: Vec<u8>,
+        /// What carried it.
+        over: Over,
+        /// The wall clock.
+        unix_seconds: u64,
+        /// Whether the wall clock has been set since the machine started.
+        synchronized: bool,
+    },
+    /// The window that was last asked to be remembered is on the disk.
+    Remembered {
+        /// Whose window it is.
+        kid: Kid,
+    },
+    /// It is not, and the operator has been told: go on without.
+    NotRemembered {
+        /// Whose window it was.
+        kid: Kid,
+    },
+    /// A dial came to its end, as far as the hello's answer.
+    DialEnded {
+        /// Which one.
+        dial: DialId,
+        /// And how.
+        outcome: DialOutcome,
+    },
+    /// The role stops: start nothing new.
+    Stopping,
+}
+
+/// What the role must now do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Write this window to the disk, flush it, and say [`Event::Remembered`].
+    Remember {
+        /// Whose window it is.
+        kid: Kid,
+        /// All of it.
+        window: [u8; ReplayWindow::OCTETS],
+    },
+    /// Dial back, and say [`Event::DialEnded`].
+    Dial {
+        /// What to call it.
+        dial: DialId,
+        /// Why it may be dialed.
+        verified: Verified,
+    },
+    /// Log it at DEBUG, and tell nobody.
+    Reject {
+        /// Whose signal it claimed to be.
+        kid: Option<Kid>,
+        /// Why it was not obeyed.
+        rejection: Rejection,
+    },
+}
+
+/// Proof that a request was sealed for us, is fresh and new, and names only what our tables allow.
+///
+/// Only the dialer makes one, and nothing is dialed without it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    kid: Kid,
+    request: AccessRequest,
+    keys: SessionKeys,
+    allowed: Allowed,
+    spare: bool,
+}
+
+/// Decides which access requests to obey, and dials back for them.
+#[derive(Debug)]
+pub struct Dialer {
+    subscribers: BTreeMap<Kid, Known>,
+    pending: BTreeMap<DialId, Pending>,
+    heard: u64,
+    stopping: bool,
+    counters: Counters,
+    commands: VecDeque<Command>,
+}
+
+/// A subscriber, and what becomes of it here.
+#[derive(Debug)]
+struct Known {
+    subscriber: Subscriber,
+    bucket: Bucket,
+    /// Whether a window of it is on its way to the disk.
+    remembering: bool,
+}
+
+/// What was heard, and when by the wall clock.
+struct Ring {
+    octets: Vec<u8>,
+    over: Over,
+    unix_seconds: u64,
+    synchronized: bool,
+}
+
+#[derive(Debug)]
+struct Pending {
+    verified: Verified,
+    phase: Phase,
+    dials: usize,
+    /// By our own steady clock, from when it was heard: whatever the wall clocks think of each
+    /// other, nobody waits for longer than the request's time to live.
+    worth_until: Instant,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Recorded after the window that is now on its way to the disk.
+    Recorded,
+    /// In the window that is now on its way to the disk.
+    Remembering,
+    Dialing,
+    Again(Instant),
+}
+
+/// A token bucket, as the moment at which it will be full again.
+#[derive(Debug, Default)]
+struct Bucket(Option<Instant>);
+
+impl Verified {
+    /// Whose keys sealed it.
+    pub fn kid(&self) -> Kid {
+        self.kid
+    }
+
+    /// What it asks for.
+    pub fn request(&self) -> &AccessRequest {
+        &self.request
+    }
+
+    /// What to authenticate with.
+    pub fn keys(&self) -> &SessionKeys {
+        &self.keys
+    }
+
+    /// Where to dial, and whom to expect there.
+    pub fn allowed(&self) -> &Allowed {
+        &self.allowed
+    }
+
+    /// Whether the tunnel is to stand by for a client that has not come yet.
+    pub fn spare(&self) -> bool {
+        self.spare
+    }
+
+    /// What to connect to before the hello; nothing for a spare or a probe.
+    pub fn service(&self) -> Option<ServiceId> {
+        let connects = self.request.purpose == Purpose::Access && !self.spare;
+        connects.then_some(self.request.service)
+    }
+
+    /// What to call it in logs.
+    pub fn signal_id(&self) -> SignalId {
+        self.keys.sid.signal_id()
+    }
+}
+
+impl Dialer {
+    /// Answers for these subscribers; of two with one key id the later counts.
+    pub fn new(subscribers: Vec<Subscriber>) -> Self {
+        let known = |subscriber| Known { subscriber, bucket: Bucket(None), remembering: false };
+        Self {
+            subscribers: subscribers.into_iter().map(|it| (it.key.kid, known(it))).collect(),
+            pending: BTreeMap::new(),
+            heard: 0,
+            stopping: false,
+            counters: Counters::default(),
+            commands: VecDeque::new(),
+        }
+    }
+
+    /// Answers for these subscribers from now on, and for no other.
+    ///
+    /// A key id that stays keeps its window and its bucket: what was obeyed stays obeyed. What waits
+    /// for one that goes is dropped; a dial under way is let come to its end.
+    pub fn resubscribe(&mut self, subscribers: Vec<Subscriber>) {
+        let mut before = std::mem::take(&mut self.subscribers);
+        for mut subscriber in subscribers {
+            let kid = subscriber.key.kid;
+            let known = match before.remove(&kid) {
+                Some(known) => {
+                    subscriber.window = known.subscriber.window.clone();
+                    Known { subscriber, ..known }
+                }
+                None => Known { subscriber, bucket: Bucket(None), remembering: false },
+            };
+            self.subscribers.insert(kid, known);
+        }
+        let stays = |kid| self.subscribers.contains_key(&kid);
+        self.pending.retain(|_, it| it.phase == Phase::Dialing || stays(it.verified.kid));
+    }
+
+    /// Takes in what has happened.
+    pub fn handle_event(&mut self, event: Event, now: Instant) {
+        match event {
+            Event::RingHeard { octets, over, unix_seconds, synchronized } => {
+                self.ring_heard(&Ring { octets, over, unix_seconds, synchronized }, now);
+            }
+            Event::Remembered { kid } => self.remembered(kid),
+            Event::NotRemembered { kid } => {
+                // Safety is at the public proxy: a replay would cost one useless dial.
+                self.counters.not_remembered += 1;
+                self.remembered(kid);
+            }
+            Event::DialEnded { dial, outcome } => self.dial_ended(dial, outcome, now),
+            Event::Stopping => {
+                self.stopping = true;
+                self.pending.retain(|_, it| it.phase == Phase::Dialing);
+            }
+        }
+    }
+
+    /// Drops what is no longer worth a dial; dials again what is.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let before = self.pending.len();
+        self.pending.retain(|_, it| it.phase == Phase::Dialing || now < it.worth_until);
+        self.counters.given_up += (before - self.pending.len()) as u64;
+
+        let due = |it: &Pending| matches!(it.phase, Phase::Again(at) if at <= now);
+        for (dial, pending) in self.pending.iter_mut().filter(|(_, it)| due(it)) {
+            self.commands.push_back(pending.dial(*dial));
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll_command(&mut self) -> Option<Command> {
+        self.commands.pop_front()
+    }
+
+    /// When to call [`Dialer::handle_timeout`].
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let timeouts = self.pending.values().filter_map(|it| match it.phase {
+            Phase::Recorded | Phase::Remembering => Some(it.worth_until),
+            Phase::Again(at) => Some(at),
+            Phase::Dialing => None,
+        });
+        timeouts.min()
+    }
+
+    /// What has been obeyed, rejected and given up so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    fn ring_heard(&mut self, ring: &Ring, now: Instant) {
+        self.counters.heard += 1;
+        let verified = match self.verify(ring, now) {
+            Ok(verified) => verified,
+            Err(rejection) => {
+                let kid = Signal::from_octets(&ring.octets).ok().map(|it| it.kid());
+                self.counters.count(&rejection);
+                self.commands.push_back(Command::Reject { kid, rejection });
+                return;
+            }
+        };
+        match verified.request.purpose {
+            Purpose::Access | Purpose::Probe => self.obey(verified, now),
+            // Cancelling twice is no worse than once: nothing to record, nothing to remember.
+            Purpose::Cancel => {
+                self.cancel(verified.kid, Sid(*verified.request.key.expose()));
+            }
+        }
+    }
+
+    /// The order of the checks is the protocol's: what costs least and proves most comes first.
+    fn verify(&mut self, ring: &Ring, now: Instant) -> Result<Verified, Rejection> {
+        let signal = Signal::from_octets(&ring.octets)?;
+        let kid = signal.kid();
+        let Some(known) = self.subscribers.get_mut(&kid) else {
+            return Err(Rejection::UnknownKid);
+        };
+        let subscriber = &known.subscriber;
+        if signal.suite() != subscriber.key.suite() {
+            return Err(Rejection::Suite);
+        }
+        if ring.over == Over::Bearer && !known.bucket.take(now) {
+            return Err(Rejection::TooMany);
+        }
+        let (request, keys) = open(signal.octets(), &subscriber.key)?;
+        let allowed = subscriber.allowed(&request)?.clone();
+        if !subscriber.callee.contains(&request.callee) {
+            return Err(Rejection::WrongCallee);
+        }
+        if request.purpose == Purpose::Access && !subscriber.services.contains(&request.service) {
+            return Err(Rejection::UnknownService);
+        }
+        freshness::fresh(&request, ring.unix_seconds, ring.synchronized)?;
+        if !subscriber.window.check(request.seq) {
+            return Err(Rejection::Replayed);
+        }
+        if self.stopping {
+            return Err(Rejection::Stopping);
+        }
+        let waiting = self.pending.values().filter(|it| it.verified.kid == kid).count();
+        if request.purpose != Purpose::Cancel && limits::DIALS_PER_KID <= waiting {
+            return Err(Rejection::Busy);
+        }
+        let spare = matches!(ring.over, Over::Tunnel { spare: true });
+        Ok(Verified { kid, request, keys, allowed, spare })
+    }
+
+    /// Records the request as obeyed; it is dialed once the disk knows.
+    fn obey(&mut self, verified: Verified, now: Instant) {
+        let kid = verified.kid;
+        let Some(known) = self.subscribers.get_mut(&kid) else { return };
+        known.subscriber.window.record(verified.request.seq);
+
+        let worth_until = now + Duration::from_secs(verified.request.ttl_seconds.into());
+        let pending = Pending { verified, phase: Phase::Recorded, dials: 0, worth_until };
+        self.counters.obeyed += 1;
+        self.heard += 1;
+        self.pending.insert(DialId(self.heard), pending);
+        self.remember(kid);
+    }
+
+    /// Sends the window to the disk, once for all that were recorded while it was last written.
+    fn remember(&mut self, kid: Kid) {
+        let Some(known) = self.subscribers.get_mut(&kid) else { return };
+        if known.remembering {
+            return;
+        }
+        let recorded = |it: &&mut Pending| it.verified.kid == kid && it.phase == Phase::Recorded;
+        for pending in self.pending.values_mut().filter(recorded) {
+            pending.phase = Phase::Remembering;
+            known.remembering = true;
+        }
+        if known.remembering {
+            let window = known.subscriber.window.to_octets();
+            self.commands.push_back(Command::Remember { kid, window });
+        }
+    }
+
+    fn remembered(&mut self, kid: Kid) {
+        let Some(known) = self.subscribers.get_mut(&kid) else { return };
+        known.remembering = false;
+        let waits = |it: &Pending| it.verified.kid == kid && it.phase == Phase::Remembering;
+        for (dial, pending) in self.pending.iter_mut().filter(|(_, it)| waits(it)) {
+            self.commands.push_back(pending.dial(*dial));
+        }
+        self.remember(kid);
+    }
+
+    /// Forgets whatever waits for that session. A dial under way will hear that it is gone.
+    fn cancel(&mut self, kid: Kid, sid: Sid) {
+        let before = self.pending.len();
+        self.pending.retain(|_, it| it.verified.kid != kid || it.verified.keys.sid != sid);
+        self.counters.cancelled += (before - self.pending.len()) as u64;
+    }
+
+    fn dial_ended(&mut self, dial: DialId, outcome: DialOutcome, now: Instant) {
+        let Some(pending) = self.pending.get_mut(&dial) else { return };
+        if pending.phase != Phase::Dialing {
+            return;
+        }
+        match outcome {
+            DialOutcome::Served => self.counters.served += 1,
+            DialOutcome::Gone => self.counters.gone += 1,
+            DialOutcome::Refused => self.counters.refused += 1,
+            DialOutcome::Unreachable => {
+                let again = limits::DIAL_AGAIN.get(pending.dials - 1).map(|pause| now + *pause);
+                let again = again.filter(|at| *at < pending.worth_until && !self.stopping);
+                if let Some(at) = again {
+                    pending.phase = Phase::Again(at);
+                    return;
+                }
+                self.counters.given_up += 1;
+            }
+        }
+        self.pending.remove(&dial);
+    }
+}
+
+impl Subscriber {
+    /// Looks the address up in our own table: it is checked, never obeyed.
+    fn allowed(&self, request: &AccessRequest) -> Result<&Allowed, Rejection> {
+        let mut there =
+            self.public_proxies.iter().filter(|it| it.address == request.public_proxy).peekable();
+        if there.peek().is_none() {
+            return Err(Rejection::ForeignProxy);
+        }
+        there.find(|it| it.tunnel == request.tunnel).ok_or(Rejection::Tunnel)
+    }
+}
+
+impl Pending {
+    fn dial(&mut self, dial: DialId) -> Command {
+        self.phase = Phase::Dialing;
+        self.dials += 1;
+        Command::Dial { dial, verified: self.verified.clone() }
+    }
+}
+
+impl Bucket {
+    /// Takes one token out, if there is one.
+    fn take(&mut self, now: Instant) -> bool {
+        let token = Duration::from_secs(60) / limits::SIGNALS_PER_KID_PER_MINUTE;
+        let full_at = self.0.map_or(now, |it| it.max(now)) + token;
+        if token * limits::SIGNALS_PER_KID_PER_MINUTE < full_at - now {
+            return false;
+        }
+        self.0 = Some(full_at);
+        true
+    }
+}
