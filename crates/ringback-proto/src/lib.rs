@@ -12,5 +12,8 @@ pub mod access_request;
 pub mod freshness;
 
 pub mod dialer;
+pub mod gate;
+pub mod refusal;
 
+pub mod hello;
 

@@ -1,0 +1,136 @@
+//! What a client is told when it cannot be joined with its terminal: a code, a sentence, a cure.
+//!
+//! The texts stand in `docs/errors.md` too, and a test keeps both equal. How a refusal looks in
+//! SOCKS, HTTP or TLS is for the ingress to say.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::hello::Outcome;
+
+/// Why a client was turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Refusal {
+    /// The request did not name a terminal in time, or in the room it has.
+    Incomplete,
+    /// No terminal has the name.
+    Unknown,
+    /// A limit on waiting clients or pending rings is met.
+    Busy,
+    /// Nobody dialed back within the client's patience.
+    NoAnswer,
+    /// The terminal refused the connection.
+    TerminalRefused,
+    /// The private proxy has no way to the terminal.
+    TerminalUnreachable,
+    /// The terminal did not answer the private proxy in time.
+    TerminalSilent,
+    /// The private proxy's table knows no such service.
+    NoService,
+    /// No route took the signal.
+    Unringable,
+    /// The public proxy is shutting down.
+    Stopping,
+}
+
+impl Refusal {
+    /// Every refusal, in the order of the documentation.
+    pub const ALL: [Self; 10] = [
+        Self::Incomplete,
+        Self::Unknown,
+        Self::Busy,
+        Self::NoAnswer,
+        Self::TerminalRefused,
+        Self::TerminalUnreachable,
+        Self::TerminalSilent,
+        Self::NoService,
+        Self::Unringable,
+        Self::Stopping,
+    ];
+
+    /// The refusal's stable name, for programs and for `grep`.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Incomplete => "RB-INCOMPLETE",
+            Self::Unknown => "RB-UNKNOWN",
+            Self::Busy => "RB-BUSY",
+            Self::NoAnswer => "RB-NO-ANSWER",
+            Self::TerminalRefused => "RB-TERMINAL-REFUSED",
+            Self::TerminalUnreachable => "RB-TERMINAL-UNREACHABLE",
+            Self::TerminalSilent => "RB-TERMINAL-SILENT",
+            Self::NoService => "RB-NO-SERVICE",
+            Self::Unringable => "RB-UNRINGABLE",
+            Self::Stopping => "RB-STOPPING",
+        }
+    }
+
+    /// What happened, in one sentence.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::Incomplete => "The request did not say which terminal it is for.",
+            Self::Unknown => "No terminal has this name.",
+            Self::Busy => "Too many clients are waiting.",
+            Self::NoAnswer => "The terminal was rung and did not answer in time.",
+            Self::TerminalRefused => "The terminal answered, but its service refused.",
+            Self::TerminalUnreachable => {
+                "The private proxy answered, but cannot reach the terminal."
+            }
+            Self::TerminalSilent => "The private proxy answered, but the terminal did not.",
+            Self::NoService => "The terminal has no such service, or not by this way.",
+            Self::Unringable => "The terminal could not be rung: no route took the signal.",
+            Self::Stopping => "The public proxy is shutting down.",
+        }
+    }
+
+    /// What the client, or whoever helps it, can do.
+    pub fn cure(self) -> &'static str {
+        match self {
+            Self::Incomplete => "Send a host name (SNI, Host, SOCKS or CONNECT) right away.",
+            Self::Unknown => {
+                "Check the name; the operator of the public proxy lists its terminals."
+            }
+            Self::Busy => "Try again in a few seconds.",
+            Self::NoAnswer => {
+                "Try again; if it persists, see that the terminal is on and in reach."
+            }
+            Self::TerminalRefused => "See that the service runs on the terminal, then try again.",
+            Self::TerminalUnreachable => "See that the terminal is on its network, then try again.",
+            Self::TerminalSilent => "See that the terminal is on and not asleep, then try again.",
+            Self::NoService => {
+                "Ask for another port or protocol, or add the service to both proxies' tables."
+            }
+            Self::Unringable => "Ask the operator of the public proxy to check the routes.",
+            Self::Stopping => "Try again in a minute.",
+        }
+    }
+
+    /// After how long it makes sense to try again; `None` if somebody must mend something first.
+    pub fn retry_after(self) -> Option<Duration> {
+        match self {
+            Self::Incomplete | Self::Unknown | Self::NoService => None,
+            Self::Busy => Some(Duration::from_secs(5)),
+            Self::NoAnswer
+            | Self::TerminalRefused
+            | Self::TerminalUnreachable
+            | Self::TerminalSilent => Some(Duration::from_secs(30)),
+            Self::Unringable | Self::Stopping => Some(Duration::from_secs(60)),
+        }
+    }
+
+    /// What a client is told of an outcome; `None` if nothing is wrong with it.
+    pub fn of(outcome: Outcome) -> Option<Self> {
+        match outcome {
+            Outcome::Connected | Outcome::NotTried => None,
+            Outcome::Refused => Some(Self::TerminalRefused),
+            Outcome::Unreachable => Some(Self::TerminalUnreachable),
+            Outcome::Silent => Some(Self::TerminalSilent),
+            Outcome::UnknownService => Some(Self::NoService),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.code(), self.sentence(), self.cure())
+    }
+}
