@@ -14,6 +14,7 @@ pub mod freshness;
 pub mod dialer;
 pub mod gate;
 pub mod refusal;
+pub mod switchboard;
 
 pub mod hello;
 

@@ -1,0 +1,396 @@
+//! The public proxy's switchboard: who is waiting for which terminal, and what to do next.
+//!
+//! Pure. It owns no socket, reads no clock and draws no randomness; it seals nothing and never sees
+//! a session's bytes. Hand it an [`Event`], then drain [`Switchboard::poll_command`]. This file
+//! finds the line an event is for; what a line does with it is in `switchboard/line.rs`.
+
+mod ladder;
+mod ledger;
+mod line;
+mod paired;
+mod record;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::access_request::{Kid, SessionKeys};
+use crate::gate::{Admitted, Level};
+use crate::hello::{Exporter, Hello, Outcome, SessionId};
+use crate::limits;
+use crate::refusal::Refusal;
+use crate::terminal::ServiceId;
+
+use ledger::Ledger;
+use line::{Client, Line};
+
+pub use paired::Paired;
+pub use record::{PublicKey, RoutePlan, Terminal};
+
+/// Joins waiting clients with the tunnels that private proxies dial back.
+#[derive(Debug, Default)]
+pub struct Switchboard {
+    lines: BTreeMap<LineId, Line>,
+    timers: BTreeSet<(Instant, LineId)>,
+    ledger: Ledger,
+    stopping: bool,
+}
+
+/// A client's connection, numbered by the shell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientId(pub u64);
+
+/// A tunnel's connection, numbered by the shell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TunnelId(pub u64);
+
+/// One signal, numbered by the switchboard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RingId(pub u64);
+
+/// Whose clients share rings and tunnels: those of one terminal that were admitted at one level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct LineId {
+    kid: Kid,
+    level: Level,
+}
+
+/// What carries a ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// A route, by its place in [`Terminal::routes`].
+    Route(usize),
+    /// A tunnel that has been accepted and has no session yet.
+    Tunnel {
+        /// The tunnel.
+        tunnel: TunnelId,
+        /// No client waits for this ring: the tunnel it brings is to stand by.
+        spare: bool,
+    },
+}
+
+/// What has happened.
+#[derive(Debug)]
+pub enum Event {
+    /// A client has named a terminal and is held.
+    ClientArrived {
+        /// The client.
+        client: ClientId,
+        /// The session that begins with it.
+        session: SessionId,
+        /// Whom it wants.
+        terminal: Arc<Terminal>,
+        /// What it wants there.
+        service: ServiceId,
+        /// That it may cause a ring.
+        admitted: Admitted,
+    },
+    /// A client that was waiting has gone away.
+    ClientLeft {
+        /// The client.
+        client: ClientId,
+    },
+    /// A ring's signal was sealed; told before its octets leave.
+    Sealed {
+        /// The ring.
+        ring: RingId,
+        /// What a dial-back must prove to know.
+        keys: SessionKeys,
+    },
+    /// A bearer did not take a ring's signal, for certain.
+    RingFailed {
+        /// The ring.
+        ring: RingId,
+        /// Trying again by the same route is of no use.
+        permanent: bool,
+        /// When the bearer wants to be tried again, if it has said so.
+        retry_after: Option<Duration>,
+    },
+    /// A tunnel's TLS handshake is done and its hello was read.
+    HelloHeard {
+        /// The tunnel.
+        tunnel: TunnelId,
+        /// The key that the dialing end has proven in the handshake.
+        peer: PublicKey,
+        /// Its hello.
+        hello: Hello,
+        /// What the exporter yields at our end, with the hello's token as its context.
+        exporter: Exporter,
+    },
+    /// The private proxy has replied to [`Command::Open`].
+    Opened {
+        /// The tunnel.
+        tunnel: TunnelId,
+        /// What became of the connection to the service.
+        outcome: Outcome,
+    },
+    /// A tunnel that was accepted has ended; of a spliced one the splice's own end is awaited.
+    TunnelLost {
+        /// The tunnel.
+        tunnel: TunnelId,
+    },
+    /// A splice could not begin, since its tunnel is gone; the client has heard nothing and is
+    /// still held. Told instead of [`Event::SpliceEnded`], never beside it.
+    SpliceFailed {
+        /// The client.
+        client: ClientId,
+        /// The tunnel.
+        tunnel: TunnelId,
+    },
+    /// A splice has ended, and its client and its tunnel with it.
+    SpliceEnded {
+        /// The client.
+        client: ClientId,
+        /// The tunnel.
+        tunnel: TunnelId,
+    },
+    /// The public proxy shuts down: nobody is rung or joined any more.
+    Stop,
+}
+
+/// What the role must now do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Seal a signal, report [`Event::Sealed`], send it.
+    Ring {
+        /// Names it from now on.
+        ring: RingId,
+        /// Whose keys seal it.
+        kid: Kid,
+        /// What the private proxy is to connect to.
+        service: ServiceId,
+        /// What carries it.
+        over: Over,
+        /// Whose client it is for; none for a spare.
+        session: Option<SessionId>,
+        /// Counts the signals of its route, from 1.
+        attempt: usize,
+        /// How long it is worth obeying, 1 to 3600 seconds; the bearer's validity too.
+        ttl_seconds: u16,
+        /// That somebody may cause it.
+        admitted: Arc<Admitted>,
+    },
+    /// Follow the ring's signal no longer, and withdraw it if it is still queued at its bearer.
+    /// Every ring by a route that has not failed comes to this: answered, given up or outrun.
+    Cancel {
+        /// The ring.
+        ring: RingId,
+    },
+    /// Answer the hello with this code; more commands for the tunnel follow.
+    Accept {
+        /// The tunnel.
+        tunnel: TunnelId,
+        /// The answer's authentication code.
+        mac: [u8; 32],
+    },
+    /// Answer the hello with "gone" and close.
+    Dismiss {
+        /// The tunnel.
+        tunnel: TunnelId,
+        /// Whose pending signal it knows without being the private proxy configured for it. Only who
+        /// has opened the signal can: its operator must hear of it.
+        unproven: Option<Kid>,
+    },
+    /// Tell the tunnel that it stands by.
+    Standby {
+        /// The tunnel.
+        tunnel: TunnelId,
+    },
+    /// Tell the tunnel that a client has come; report [`Event::Opened`].
+    Open {
+        /// The tunnel.
+        tunnel: TunnelId,
+        /// The client.
+        client: ClientId,
+        /// Its session.
+        session: SessionId,
+        /// What it wants.
+        service: ServiceId,
+    },
+    /// Join the two; report [`Event::SpliceEnded`] or [`Event::SpliceFailed`], once.
+    Splice {
+        /// The client.
+        client: ClientId,
+        /// The tunnel.
+        tunnel: TunnelId,
+        /// Their session.
+        session: SessionId,
+        /// After [`Command::Open`] the session's bytes follow at once; otherwise the tunnel is
+        /// first told that it is bound.
+        opened: bool,
+        /// That they belong together.
+        paired: Paired,
+    },
+    /// Tell the client why it cannot be served, and forget it.
+    Refuse {
+        /// The client.
+        client: ClientId,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// End a tunnel that was accepted, and forget it.
+    Close {
+        /// The tunnel.
+        tunnel: TunnelId,
+    },
+}
+
+/// How much the switchboard holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Census {
+    /// Terminals with clients, tunnels or rings.
+    pub lines: usize,
+    /// Clients that wait.
+    pub waiting: usize,
+    /// Tunnels that stand by, open or carry a session.
+    pub tunnels: usize,
+    /// Rings that a dial-back may answer.
+    pub rings: usize,
+}
+
+impl Switchboard {
+    /// A switchboard at which nobody waits.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The next thing to do; in order.
+    pub fn poll_command(&mut self) -> Option<Command> {
+        self.ledger.commands.pop_front()
+    }
+
+    /// When [`Self::handle_timeout`] is wanted.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.first().map(|(due, _)| *due)
+    }
+
+    /// How much is held, for status and for tests.
+    pub fn census(&self) -> Census {
+        Census {
+            lines: self.lines.len(),
+            waiting: self.ledger.clients.len(),
+            tunnels: self.ledger.tunnels.len(),
+            rings: self.ledger.rings.len(),
+        }
+    }
+
+    /// Does what has become due: rings again, gives up, closes.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(&(due, id)) = self.timers.first()
+            && due <= now
+        {
+            self.at(id, now, |line, ledger| line.tick(now, ledger));
+            debug_assert!(self.timers.first() != Some(&(due, id)), "what was due is done");
+        }
+    }
+
+    /// Takes in what has happened. An id it does not know is not an error: things cross.
+    pub fn handle_event(&mut self, event: Event, now: Instant) {
+        match event {
+            Event::ClientArrived { client, session, terminal, service, admitted } => {
+                let admitted = Arc::new(admitted);
+                let give_up_at = after(now, terminal.answer_patience);
+                let arrived_at = now;
+                let arrived = Client { session, service, admitted, arrived_at, give_up_at };
+                self.client_arrived(client, arrived, terminal, now);
+            }
+            Event::ClientLeft { client } => {
+                let Some(&id) = self.ledger.clients.get(&client) else { return };
+                self.at(id, now, |line, ledger| line.client_left(client, ledger));
+            }
+            Event::Sealed { ring, keys } => {
+                let Some(id) = self.ledger.rings.get(&ring) else { return };
+                let Some(line) = self.lines.get_mut(id) else { return };
+                line.sealed(ring, keys, &mut self.ledger);
+            }
+            Event::RingFailed { ring, permanent, retry_after } => {
+                let Some(&id) = self.ledger.rings.get(&ring) else { return };
+                let retry = if permanent { None } else { Some(retry_after.unwrap_or_default()) };
+                self.at(id, now, |line, ledger| line.ring_failed(ring, retry, now, ledger));
+            }
+            Event::HelloHeard { tunnel, peer, hello, exporter } => {
+                let ring = self.ledger.sids.get(&hello.sid).copied();
+                let line = ring.and_then(|it| self.ledger.rings.get(&it)).copied();
+                let (Some(ring), Some(id)) = (ring, line) else {
+                    let dismiss = Command::Dismiss { tunnel, unproven: None };
+                    return self.ledger.commands.push_back(dismiss);
+                };
+                let heard = paired::Heard { tunnel, peer, hello, exporter };
+                self.at(id, now, |line, ledger| line.hello_heard(ring, heard, now, ledger));
+            }
+            Event::Opened { tunnel, outcome } => {
+                let Some(&id) = self.ledger.tunnels.get(&tunnel) else { return };
+                self.at(id, now, |line, ledger| line.opened(tunnel, outcome, now, ledger));
+            }
+            Event::TunnelLost { tunnel } => {
+                let Some(&id) = self.ledger.tunnels.get(&tunnel) else { return };
+                self.at(id, now, |line, ledger| line.tunnel_lost(tunnel, now, ledger));
+            }
+            Event::SpliceFailed { client, tunnel } => {
+                let Some(&id) = self.ledger.tunnels.get(&tunnel) else { return };
+                let stopping = self.stopping;
+                let act = |line: &mut Line, ledger: &mut Ledger| {
+                    line.splice_failed((client, tunnel), stopping, now, ledger);
+                };
+                self.at(id, now, act);
+            }
+            Event::SpliceEnded { client, tunnel } => {
+                let Some(&id) = self.ledger.tunnels.get(&tunnel) else { return };
+                self.at(id, now, |line, ledger| drop(line.unsplice(client, tunnel, ledger)));
+            }
+            Event::Stop => self.stop(now),
+        }
+    }
+
+    fn client_arrived(
+        &mut self,
+        client: ClientId,
+        arrived: Client,
+        terminal: Arc<Terminal>,
+        now: Instant,
+    ) {
+        let id = LineId { kid: terminal.kid, level: arrived.admitted.level() };
+        let waiting = self.lines.get(&id).map_or(0, Line::waiting);
+        let full = limits::WAITING_CLIENTS_PER_TERMINAL <= waiting
+            || limits::WAITING_CLIENTS <= self.ledger.clients.len()
+            || limits::PENDING_RINGS <= self.ledger.rings.len();
+        if self.stopping || full {
+            let refusal = if self.stopping { Refusal::Stopping } else { Refusal::Busy };
+            return self.ledger.commands.push_back(Command::Refuse { client, refusal });
+        }
+
+        debug_assert!(!self.ledger.clients.contains_key(&client), "a client arrives once");
+        self.lines.entry(id).or_insert_with(|| Line::new(id, Arc::clone(&terminal)));
+        self.at(id, now, |line, ledger| line.client_arrived(client, arrived, terminal, ledger));
+    }
+
+    fn stop(&mut self, now: Instant) {
+        self.stopping = true;
+        let ids: Vec<LineId> = self.lines.keys().copied().collect();
+        for id in ids {
+            self.at(id, now, Line::stop);
+        }
+    }
+
+    /// Lets a line act, then brings its promises and its timer up to date.
+    fn at(&mut self, id: LineId, now: Instant, act: impl FnOnce(&mut Line, &mut Ledger)) {
+        let Some(line) = self.lines.get_mut(&id) else { return };
+        let before = line.poll_timeout();
+        act(line, &mut self.ledger);
+        line.settle(now, &mut self.ledger);
+
+        let due = line.poll_timeout();
+        if line.is_idle() {
+            self.lines.remove(&id);
+        }
+        if before != due {
+            before.map(|due| self.timers.remove(&(due, id)));
+            due.map(|due| self.timers.insert((due, id)));
+        }
+    }
+}
+
+/// `now` and then some, however long that is.
+fn after(now: Instant, wait: Duration) -> Instant {
+    now.checked_add(wait).unwrap_or_else(|| now + limits::FOREVER)
+}

@@ -1,0 +1,224 @@
+//! One terminal's line: its waiting clients, its pending rings, its tunnels.
+//!
+//! Knows no other terminal. Whatever happens only changes what is held; [`Line::settle`] then makes
+//! good what the switchboard promises: whoever waits has a tunnel or is being rung for. How rings
+//! leave is in `line/ringing.rs`, what tunnels do in `line/tunnels.rs`.
+
+mod ringing;
+mod tunnels;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::access_request::SessionKeys;
+use crate::gate::Admitted;
+use crate::hello::SessionId;
+use crate::refusal::Refusal;
+use crate::terminal::ServiceId;
+
+use super::ladder::Ladder;
+use super::ledger::Ledger;
+use super::paired::Paired;
+use super::{ClientId, Command, LineId, Over, PublicKey, RingId, Terminal, TunnelId};
+
+/// Everything that is held for one terminal.
+#[derive(Debug)]
+pub(super) struct Line {
+    id: LineId,
+    /// As the latest client brought it.
+    terminal: Arc<Terminal>,
+    /// Whoever waits, those included for whom a tunnel is being opened.
+    clients: BTreeMap<ClientId, Client>,
+    /// Whoever waits and has no tunnel, first come first.
+    queue: VecDeque<ClientId>,
+    tunnels: BTreeMap<TunnelId, Tunnel>,
+    rings: BTreeMap<RingId, Rung>,
+    calling: Calling,
+    /// Since when no client has been here.
+    quiet_since: Option<Instant>,
+}
+
+/// A waiting client.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) session: SessionId,
+    pub(super) service: ServiceId,
+    pub(super) admitted: Arc<Admitted>,
+    pub(super) arrived_at: Instant,
+    pub(super) give_up_at: Instant,
+}
+
+/// A tunnel that was accepted.
+#[derive(Debug)]
+struct Tunnel {
+    peer: PublicKey,
+    duty: Duty,
+}
+
+/// What an accepted tunnel is there for. Its proof is spent by the splice.
+#[derive(Debug)]
+enum Duty {
+    Standby(Paired),
+    Opening {
+        client: ClientId,
+        until: Instant,
+        paired: Paired,
+    },
+    /// With a client that no longer waits, but would again if the splice could not begin.
+    Spliced {
+        id: ClientId,
+        client: Client,
+    },
+}
+
+/// A signal that a dial-back may answer.
+#[derive(Debug)]
+struct Rung {
+    over: Over,
+    service: ServiceId,
+    /// For whom it was sent over a tunnel; a signal by a route is for all.
+    client: Option<ClientId>,
+    admitted: Arc<Admitted>,
+    /// Unknown until it is sealed.
+    keys: Option<SessionKeys>,
+    sent_at: Instant,
+    until: Instant,
+    /// Neither failed, withdrawn nor lost with the tunnel that carried it.
+    outstanding: bool,
+}
+
+/// How those in the queue are being served.
+#[derive(Debug)]
+enum Calling {
+    /// Nobody is in the queue.
+    Nobody,
+    /// A dial-back that was rung over a tunnel is awaited, for a while.
+    Tunnels { until: Instant },
+    /// The routes are rung.
+    Routes(Ladder),
+}
+
+impl Line {
+    pub(super) fn new(id: LineId, terminal: Arc<Terminal>) -> Self {
+        Self {
+            id,
+            terminal,
+            clients: BTreeMap::new(),
+            queue: VecDeque::new(),
+            tunnels: BTreeMap::new(),
+            rings: BTreeMap::new(),
+            calling: Calling::Nobody,
+            quiet_since: None,
+        }
+    }
+
+    /// How many clients wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// Whether there is nothing to remember.
+    pub(super) fn is_idle(&self) -> bool {
+        self.clients.is_empty() && self.tunnels.is_empty() && self.rings.is_empty()
+    }
+
+    pub(super) fn client_arrived(
+        &mut self,
+        id: ClientId,
+        client: Client,
+        terminal: Arc<Terminal>,
+        ledger: &mut Ledger,
+    ) {
+        if self.terminal.private_proxy != terminal.private_proxy {
+            self.close_standbys(ledger);
+        }
+        self.terminal = terminal;
+        self.clients.insert(id, client);
+        self.queue.push_back(id);
+        ledger.clients.insert(id, self.id);
+    }
+
+    /// Forgets a client that has gone. A tunnel that is being opened for it answers to nobody.
+    pub(super) fn client_left(&mut self, id: ClientId, ledger: &mut Ledger) {
+        self.queue.retain(|it| *it != id);
+        self.clients.remove(&id);
+        ledger.clients.remove(&id);
+    }
+
+    /// Gives up, closes and rings again what has become due.
+    pub(super) fn tick(&mut self, now: Instant, ledger: &mut Ledger) {
+        let over: Vec<ClientId> =
+            self.clients.iter().filter(|(_, it)| it.give_up_at <= now).map(|(id, _)| *id).collect();
+        over.into_iter().for_each(|id| self.refuse(id, Refusal::NoAnswer, ledger));
+        self.expire_opening(now, ledger);
+        self.expire_rings(now, ledger);
+        match &self.calling {
+            Calling::Nobody => {}
+            Calling::Tunnels { until } if now < *until => {}
+            Calling::Tunnels { .. } => self.ring_by_routes(now, ledger),
+            Calling::Routes(ladder) if now < ladder.ends_at() => self.climb(now, ledger),
+            Calling::Routes(_) => self.hush(ledger),
+        }
+    }
+
+    /// Makes good what the switchboard promises, after anything has changed.
+    pub(super) fn settle(&mut self, now: Instant, ledger: &mut Ledger) {
+        self.use_standbys(now, ledger);
+        self.call(now, ledger);
+
+        let busy = |it: &Tunnel| matches!(it.duty, Duty::Spliced { .. });
+        let quiet = self.clients.is_empty() && !self.tunnels.values().any(busy);
+        self.quiet_since = quiet.then(|| self.quiet_since.unwrap_or(now));
+        if self.lingers_until().is_some_and(|until| until <= now) {
+            self.close_standbys(ledger);
+        }
+    }
+
+    /// When [`Self::tick`] is wanted.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let calling = match &self.calling {
+            Calling::Nobody => None,
+            Calling::Tunnels { until } => Some(*until),
+            Calling::Routes(ladder) => Some(ladder.due()),
+        };
+        let opening = self.tunnels.values().filter_map(|it| match &it.duty {
+            Duty::Opening { until, .. } => Some(*until),
+            Duty::Standby(_) | Duty::Spliced { .. } => None,
+        });
+        let clients = self.clients.values().map(|it| it.give_up_at);
+        let rings = self.rings.values().map(|it| it.until);
+        let lingers = self.lingers_until().filter(|_| 0 < self.standbys());
+        clients.chain(opening).chain(rings).chain(calling).chain(lingers).min()
+    }
+
+    /// Refuses everybody, closes what has no session, rings no more.
+    pub(super) fn stop(&mut self, ledger: &mut Ledger) {
+        let clients: Vec<ClientId> = self.clients.keys().copied().collect();
+        clients.into_iter().for_each(|id| self.refuse(id, Refusal::Stopping, ledger));
+        let rings: Vec<RingId> = self.rings.keys().copied().collect();
+        rings.into_iter().for_each(|ring| self.forget(ring, ledger));
+        let unused = |it: &Tunnel| !matches!(it.duty, Duty::Spliced { .. });
+        let tunnels: Vec<TunnelId> =
+            self.tunnels.iter().filter(|(_, it)| unused(it)).map(|(id, _)| *id).collect();
+        tunnels.into_iter().for_each(|tunnel| self.close(tunnel, ledger));
+    }
+
+    fn refuse(&mut self, id: ClientId, refusal: Refusal, ledger: &mut Ledger) {
+        self.client_left(id, ledger);
+        ledger.commands.push_back(Command::Refuse { client: id, refusal });
+    }
+
+    fn refuse_queue(&mut self, refusal: Refusal, service: Option<ServiceId>, ledger: &mut Ledger) {
+        let concerned = |id: &ClientId| {
+            service.is_none_or(|it| self.clients.get(id).is_some_and(|c| c.service == it))
+        };
+        let clients: Vec<ClientId> = self.queue.iter().copied().filter(concerned).collect();
+        clients.into_iter().for_each(|id| self.refuse(id, refusal, ledger));
+    }
+
+    /// Until when tunnels may stand by; none while a client is here, and for ever.
+    fn lingers_until(&self) -> Option<Instant> {
+        self.quiet_since?.checked_add(self.terminal.linger)
+    }
+}

@@ -1,0 +1,268 @@
+//! How a line rings: over tunnels first, by the ladder of routes otherwise.
+//!
+//! Every ring is on behalf of a client that was admitted; none is made here without its proof.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::access_request::SessionKeys;
+use crate::gate::Admitted;
+use crate::hello::SessionId;
+use crate::limits;
+use crate::refusal::Refusal;
+use crate::terminal::ServiceId;
+
+use super::{Calling, Ladder, Ledger, Line, Rung};
+use crate::switchboard::{Command, Over, RingId, TunnelId};
+
+impl Line {
+    /// Keeps a ring's keys; from now on a dial-back can answer it.
+    pub(in crate::switchboard) fn sealed(
+        &mut self,
+        ring: RingId,
+        keys: SessionKeys,
+        ledger: &mut Ledger,
+    ) {
+        let Some(rung) = self.rings.get_mut(&ring).filter(|it| it.keys.is_none()) else { return };
+        ledger.sids.entry(keys.sid).or_insert(ring);
+        rung.keys = Some(keys);
+    }
+
+    /// Moves on from a ring that was not taken: for good (`None`), or until the bearer says.
+    ///
+    /// A dial-back may answer it nevertheless: bearers have been wrong before.
+    pub(in crate::switchboard) fn ring_failed(
+        &mut self,
+        ring: RingId,
+        retry: Option<Duration>,
+        now: Instant,
+        ledger: &mut Ledger,
+    ) {
+        let Some(rung) = self.rings.get_mut(&ring).filter(|it| it.outstanding) else { return };
+        rung.outstanding = false;
+        match rung.over {
+            Over::Route(route) => {
+                let Calling::Routes(ladder) = &mut self.calling else { return };
+                ladder.failed(route, retry, now);
+                self.climb(now, ledger);
+            }
+            Over::Tunnel { .. } => self.wait_no_more(now, ledger),
+        }
+    }
+
+    /// Sees to it that somebody is rung while anybody is in the queue, and nobody otherwise.
+    pub(super) fn call(&mut self, now: Instant, ledger: &mut Ledger) {
+        if self.queue.is_empty() {
+            return self.hush(ledger);
+        }
+
+        if let Calling::Nobody = self.calling {
+            self.wait_or_ring(now, ledger);
+        }
+
+        if let Calling::Routes(ladder) = &self.calling
+            && ladder.is_spent()
+            && !self.rings.values().any(|it| it.outstanding)
+        {
+            self.refuse_queue(Refusal::Unringable, None, ledger);
+            self.hush(ledger);
+        }
+    }
+
+    /// Awaits the dial-backs that were rung over tunnels; starts at the first route if there are
+    /// none, or none that is likely to come any more.
+    fn wait_or_ring(&mut self, now: Instant, ledger: &mut Ledger) {
+        match self.dial_back_awaited_until(now) {
+            Some(until) => self.calling = Calling::Tunnels { until },
+            None => self.ring_by_routes(now, ledger),
+        }
+    }
+
+    /// Awaits what was rung over `tunnel` no longer: it has probably gone with it. Should a
+    /// dial-back come all the same, it is as good as any.
+    pub(super) fn lose_rings_over(&mut self, tunnel: TunnelId) {
+        let over = |it: &&mut Rung| match it.over {
+            Over::Tunnel { tunnel: carrier, spare: _ } => carrier == tunnel,
+            Over::Route(_) => false,
+        };
+        self.rings.values_mut().filter(over).for_each(|it| it.outstanding = false);
+    }
+
+    /// Waits only for what may still come, now that a ring over a tunnel has failed or was lost.
+    pub(super) fn wait_no_more(&mut self, now: Instant, ledger: &mut Ledger) {
+        if let Calling::Tunnels { .. } = self.calling {
+            self.wait_or_ring(now, ledger);
+        }
+    }
+
+    /// Starts at the first route, for all who are in the queue by now.
+    pub(super) fn ring_by_routes(&mut self, now: Instant, ledger: &mut Ledger) {
+        let patience = self.queue.iter().filter_map(|id| self.clients.get(id));
+        let Some(ends_at) = patience.map(|it| it.give_up_at).max() else { return };
+        self.withdraw(ledger);
+        self.calling = Calling::Routes(Ladder::new(Arc::clone(&self.terminal), ends_at, now));
+        self.climb(now, ledger);
+    }
+
+    /// Sends the signal that is due, if one is, on behalf of whoever has waited longest.
+    pub(super) fn climb(&mut self, now: Instant, ledger: &mut Ledger) {
+        let Calling::Routes(ladder) = &mut self.calling else { return };
+        let Some(client) = self.queue.front().and_then(|id| self.clients.get(id)) else { return };
+        let Some(step) = ladder.step(now) else { return };
+        let rung = Rung {
+            over: Over::Route(step.route),
+            service: client.service,
+            client: None,
+            admitted: Arc::clone(&client.admitted),
+            keys: None,
+            sent_at: now,
+            until: ladder.ends_at(),
+            outstanding: true,
+        };
+        let session = Some(client.session);
+        self.ring(rung, session, step.attempt, now, ledger);
+    }
+
+    /// Sends along with `tunnel`, before it is used, what spares other signals: a ring for each
+    /// client that has none over a tunnel yet, and the spares that are wanted.
+    pub(super) fn ring_over(
+        &mut self,
+        tunnel: TunnelId,
+        service: ServiceId,
+        admitted: &Arc<Admitted>,
+        now: Instant,
+        ledger: &mut Ledger,
+    ) {
+        let until = now + limits::TUNNEL_RING_TTL;
+        let rung = |spare, client, service, admitted| {
+            let over = Over::Tunnel { tunnel, spare };
+            let (keys, sent_at, outstanding) = (None, now, true);
+            Rung { over, service, client, admitted, keys, sent_at, until, outstanding }
+        };
+        let covered = |id| self.rings.values().any(|it| it.client == Some(id) && it.outstanding);
+        let uncovered = self.queue.iter().copied().filter(|id| !covered(*id));
+        let mut rings: Vec<(Rung, Option<SessionId>)> = uncovered
+            .filter_map(|id| {
+                let it = self.clients.get(&id)?;
+                let rung = rung(false, Some(id), it.service, Arc::clone(&it.admitted));
+                Some((rung, Some(it.session)))
+            })
+            .collect();
+        let spares = (0..self.spares_wanted())
+            .map(|_| (rung(true, None, service, Arc::clone(admitted)), None));
+        rings.extend(spares);
+        rings.truncate(limits::RINGS_PER_TUNNEL);
+        for (rung, session) in rings {
+            self.ring(rung, session, 1, now, ledger);
+        }
+    }
+
+    /// Ends what was begun by routes, because somebody has dialed back.
+    ///
+    /// Signals that are under way may still be answered while anybody is in the queue.
+    pub(super) fn answered(&mut self, now: Instant, ledger: &mut Ledger) {
+        self.withdraw(ledger);
+        self.calling = Calling::Tunnels { until: now + limits::TUNNEL_RING_PATIENCE };
+    }
+
+    /// Rings no more: nobody is in the queue, or those who were rung for have given up.
+    pub(super) fn hush(&mut self, ledger: &mut Ledger) {
+        self.calling = Calling::Nobody;
+        let spare = |it: &Rung| matches!(it.over, Over::Tunnel { spare: true, .. });
+        let rings: Vec<RingId> =
+            self.rings.iter().filter(|(_, it)| !spare(it)).map(|(ring, _)| *ring).collect();
+        rings.into_iter().for_each(|ring| self.forget(ring, ledger));
+    }
+
+    pub(super) fn expire_rings(&mut self, now: Instant, ledger: &mut Ledger) {
+        let over: Vec<RingId> =
+            self.rings.iter().filter(|(_, it)| it.until <= now).map(|(ring, _)| *ring).collect();
+        over.into_iter().for_each(|ring| self.forget(ring, ledger));
+    }
+
+    /// Gives a ring up: its signal is withdrawn, and nobody can answer it any more.
+    pub(super) fn forget(&mut self, ring: RingId, ledger: &mut Ledger) {
+        let Some(mut rung) = self.consume(ring, ledger) else { return };
+        rung.withdraw(ring, ledger);
+    }
+
+    /// Takes a ring away, so that it is answered once.
+    pub(super) fn consume(&mut self, ring: RingId, ledger: &mut Ledger) -> Option<Rung> {
+        let rung = self.rings.remove(&ring)?;
+        ledger.rings.remove(&ring);
+        if let Some(keys) = &rung.keys
+            && ledger.sids.get(&keys.sid) == Some(&ring)
+        {
+            ledger.sids.remove(&keys.sid);
+        }
+        Some(rung)
+    }
+
+    fn withdraw(&mut self, ledger: &mut Ledger) {
+        self.rings.iter_mut().for_each(|(ring, rung)| rung.withdraw(*ring, ledger));
+    }
+
+    /// Until when a dial-back that was rung over a tunnel is awaited: counted from its ring, so
+    /// that one that was lost delays nobody who comes later.
+    fn dial_back_awaited_until(&self, now: Instant) -> Option<Instant> {
+        let awaited = |it: &&Rung| it.outstanding && matches!(it.over, Over::Tunnel { .. });
+        let latest = self.rings.values().filter(awaited).map(|it| it.sent_at).max()?;
+        let until = latest + limits::TUNNEL_RING_PATIENCE;
+        (now < until).then_some(until)
+    }
+
+    /// How many spares are missing, those counted that have been rung.
+    fn spares_wanted(&self) -> usize {
+        if self.terminal.linger.is_zero() {
+            return 0;
+        }
+        let spare =
+            |it: &&Rung| it.outstanding && matches!(it.over, Over::Tunnel { spare: true, .. });
+        let coming = self.rings.values().filter(spare).count();
+        let wanted = self.terminal.spares.min(limits::STANDBYS_PER_TERMINAL);
+        wanted.saturating_sub(self.standbys() + coming)
+    }
+
+    fn ring(
+        &mut self,
+        rung: Rung,
+        session: Option<SessionId>,
+        attempt: usize,
+        now: Instant,
+        ledger: &mut Ledger,
+    ) {
+        if limits::PENDING_RINGS <= ledger.rings.len() {
+            return;
+        }
+
+        let ring = ledger.next_ring(self.id);
+        ledger.commands.push_back(Command::Ring {
+            ring,
+            kid: self.id.kid,
+            service: rung.service,
+            over: rung.over,
+            session,
+            attempt,
+            ttl_seconds: ttl_seconds(rung.until - now),
+            admitted: Arc::clone(&rung.admitted),
+        });
+        self.rings.insert(ring, rung);
+    }
+}
+
+impl Rung {
+    /// Withdraws the signal from the bearer of its route, unless that has given it up.
+    pub(super) fn withdraw(&mut self, ring: RingId, ledger: &mut Ledger) {
+        let Over::Route(_) = self.over else { return };
+        if self.outstanding {
+            self.outstanding = false;
+            ledger.commands.push_back(Command::Cancel { ring });
+        }
+    }
+}
+
+/// Whole seconds, rounded up: a signal must not die before its ring. The signal has 1 to 3600.
+fn ttl_seconds(left: Duration) -> u16 {
+    let whole = left.as_secs() + u64::from(0 < left.subsec_nanos());
+    u16::try_from(whole.clamp(1, 3600)).unwrap_or(3600)
+}

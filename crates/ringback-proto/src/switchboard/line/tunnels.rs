@@ -1,0 +1,275 @@
+//! What a line does with tunnels: lets them in, gives them a client, keeps them, closes them.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::hello::{self, Outcome};
+use crate::limits;
+use crate::refusal::Refusal;
+
+use super::{Calling, Client, Duty, Ledger, Line, Paired, PublicKey, Tunnel};
+use crate::switchboard::paired::Heard;
+use crate::switchboard::{ClientId, Command, RingId, TunnelId};
+
+impl Line {
+    /// Lets in whoever proves to have opened the signal of `ring`; a hello that proves less costs
+    /// the ring nothing.
+    pub(in crate::switchboard) fn hello_heard(
+        &mut self,
+        ring: RingId,
+        heard: Heard,
+        now: Instant,
+        ledger: &mut Ledger,
+    ) {
+        let (tunnel, outcome) = (heard.tunnel, heard.hello.outcome);
+        let keys = self.rings.get(&ring).and_then(|it| it.keys.as_ref());
+        let good = keys.and_then(|keys| {
+            let paired = Paired::check(keys, &self.terminal.private_proxy, &heard)?;
+            Some((paired, hello::confirm_public(keys, &heard.exporter)))
+        });
+        let Some((paired, mac)) = good else {
+            let unproven = Some(self.terminal.kid);
+            return ledger.commands.push_back(Command::Dismiss { tunnel, unproven });
+        };
+        let Some(mut rung) = self.consume(ring, ledger) else { return };
+        rung.withdraw(ring, ledger);
+
+        let connected = outcome == Outcome::Connected;
+        let refusal = Refusal::of(outcome);
+        if let Some(refusal) = refusal {
+            self.refuse_queue(refusal, Some(rung.service), ledger);
+        }
+        let fits = |id: &&ClientId| {
+            !connected || self.clients.get(id).is_some_and(|it| it.service == rung.service)
+        };
+        let client = self.queue.iter().find(fits).copied();
+        let kept = !connected && self.keeps(&heard.peer);
+        if client.is_none() && refusal.is_none() && !kept {
+            return ledger.commands.push_back(Command::Dismiss { tunnel, unproven: None });
+        }
+
+        ledger.commands.push_back(Command::Accept { tunnel, mac });
+        ledger.tunnels.insert(tunnel, self.id);
+        self.answered(now, ledger);
+        self.queue.retain(|it| Some(*it) != client);
+        match client {
+            Some(client) if connected => {
+                self.ring_over(tunnel, rung.service, &rung.admitted, now, ledger);
+                self.splice((client, tunnel), heard.peer, false, paired, ledger);
+            }
+            Some(client) => self.open(tunnel, heard.peer, client, paired, now, ledger),
+            None if kept => {
+                let duty = Duty::Standby(paired);
+                self.tunnels.insert(tunnel, Tunnel { peer: heard.peer, duty });
+                self.ring_over(tunnel, rung.service, &rung.admitted, now, ledger);
+                ledger.commands.push_back(Command::Standby { tunnel });
+            }
+            None => self.close(tunnel, ledger),
+        }
+    }
+
+    /// Gives each standby a client while there are both.
+    pub(super) fn use_standbys(&mut self, now: Instant, ledger: &mut Ledger) {
+        let standby = |it: &Tunnel| matches!(it.duty, Duty::Standby(_));
+        // The youngest first: it is the likeliest to be alive.
+        let youngest = self.tunnels.iter().rev().filter(|(_, it)| standby(it)).map(|(id, _)| *id);
+        let pairs: Vec<(TunnelId, ClientId)> = youngest.zip(self.queue.iter().copied()).collect();
+        self.queue.drain(..pairs.len());
+        for (tunnel, client) in pairs {
+            let Some(Tunnel { peer, duty: Duty::Standby(paired) }) = self.tunnels.remove(&tunnel)
+            else {
+                continue;
+            };
+            self.open(tunnel, peer, client, paired, now, ledger);
+        }
+    }
+
+    /// Acts on the reply to an open.
+    pub(in crate::switchboard) fn opened(
+        &mut self,
+        tunnel: TunnelId,
+        outcome: Outcome,
+        now: Instant,
+        ledger: &mut Ledger,
+    ) {
+        let Some(Tunnel { peer, duty }) = self.tunnels.remove(&tunnel) else { return };
+        let (client, paired) = match duty {
+            Duty::Opening { client, until: _, paired } => (client, paired),
+            // Nobody has asked.
+            duty @ (Duty::Standby(_) | Duty::Spliced { .. }) => {
+                self.tunnels.insert(tunnel, Tunnel { peer, duty });
+                return;
+            }
+        };
+
+        let waits = self.clients.contains_key(&client);
+        if let Some(refusal) = Refusal::of(outcome) {
+            if waits {
+                self.refuse(client, refusal, ledger);
+            }
+            if self.keeps(&peer) {
+                let duty = Duty::Standby(paired);
+                self.tunnels.insert(tunnel, Tunnel { peer, duty });
+                return;
+            }
+            return self.close(tunnel, ledger);
+        }
+        if waits && outcome == Outcome::Connected {
+            return self.splice((client, tunnel), peer, true, paired, ledger);
+        }
+        // Bound to a client that has gone, or a reply that makes no sense.
+        self.close(tunnel, ledger);
+        self.requeue(client, now, ledger);
+    }
+
+    /// Forgets a tunnel that has ended, and awaits nothing that was rung over it; a client that it
+    /// was being opened for is rung for. A splice tells its own end.
+    pub(in crate::switchboard) fn tunnel_lost(
+        &mut self,
+        tunnel: TunnelId,
+        now: Instant,
+        ledger: &mut Ledger,
+    ) {
+        let spliced = |it: &Tunnel| matches!(it.duty, Duty::Spliced { .. });
+        if self.tunnels.get(&tunnel).is_none_or(spliced) {
+            return;
+        }
+
+        ledger.tunnels.remove(&tunnel);
+        let lost = self.tunnels.remove(&tunnel);
+        self.lose_rings_over(tunnel);
+        if let Some(Tunnel { duty: Duty::Opening { client, .. }, .. }) = lost {
+            self.requeue(client, now, ledger);
+        }
+        self.wait_no_more(now, ledger);
+    }
+
+    /// Lets a client whose splice could not begin wait again, for as long as it would have waited.
+    pub(in crate::switchboard) fn splice_failed(
+        &mut self,
+        (id, tunnel): (ClientId, TunnelId),
+        stopping: bool,
+        now: Instant,
+        ledger: &mut Ledger,
+    ) {
+        let Some(client) = self.unsplice(id, tunnel, ledger) else { return };
+        self.lose_rings_over(tunnel);
+        let given_up = client.give_up_at <= now;
+        if given_up || stopping {
+            let refusal = if given_up { Refusal::NoAnswer } else { Refusal::Stopping };
+            ledger.commands.push_back(Command::Refuse { client: id, refusal });
+            return self.wait_no_more(now, ledger);
+        }
+
+        self.clients.insert(id, client);
+        ledger.clients.insert(id, self.id);
+        self.requeue(id, now, ledger);
+    }
+
+    /// Forgets a splice, and the client that was joined by it.
+    pub(in crate::switchboard) fn unsplice(
+        &mut self,
+        whose: ClientId,
+        tunnel: TunnelId,
+        ledger: &mut Ledger,
+    ) -> Option<Client> {
+        let Tunnel { peer, duty } = self.tunnels.remove(&tunnel)?;
+        match duty {
+            Duty::Spliced { id, client } if id == whose => {
+                ledger.tunnels.remove(&tunnel);
+                Some(client)
+            }
+            duty @ (Duty::Spliced { .. } | Duty::Standby(_) | Duty::Opening { .. }) => {
+                self.tunnels.insert(tunnel, Tunnel { peer, duty });
+                None
+            }
+        }
+    }
+
+    /// Closes tunnels that took too long to open: they are likely to be cut without knowing it.
+    pub(super) fn expire_opening(&mut self, now: Instant, ledger: &mut Ledger) {
+        let late = |it: &Tunnel| match it.duty {
+            Duty::Opening { until, .. } => until <= now,
+            Duty::Standby(_) | Duty::Spliced { .. } => false,
+        };
+        let late: Vec<TunnelId> =
+            self.tunnels.iter().filter(|(_, it)| late(it)).map(|(id, _)| *id).collect();
+        for tunnel in late {
+            ledger.commands.push_back(Command::Close { tunnel });
+            self.tunnel_lost(tunnel, now, ledger);
+        }
+    }
+
+    pub(super) fn close_standbys(&mut self, ledger: &mut Ledger) {
+        let standby = |it: &Tunnel| matches!(it.duty, Duty::Standby(_));
+        let standbys: Vec<TunnelId> =
+            self.tunnels.iter().filter(|(_, it)| standby(it)).map(|(id, _)| *id).collect();
+        standbys.into_iter().for_each(|tunnel| self.close(tunnel, ledger));
+    }
+
+    pub(super) fn close(&mut self, tunnel: TunnelId, ledger: &mut Ledger) {
+        self.tunnels.remove(&tunnel);
+        ledger.tunnels.remove(&tunnel);
+        ledger.commands.push_back(Command::Close { tunnel });
+    }
+
+    /// How many tunnels stand by.
+    pub(super) fn standbys(&self) -> usize {
+        self.tunnels.values().filter(|it| matches!(it.duty, Duty::Standby(_))).count()
+    }
+
+    /// Whether a tunnel of this far end may stand by.
+    fn keeps(&self, peer: &PublicKey) -> bool {
+        !self.terminal.linger.is_zero()
+            && *peer == self.terminal.private_proxy
+            && self.standbys() < limits::STANDBYS_PER_TERMINAL
+    }
+
+    fn open(
+        &mut self,
+        tunnel: TunnelId,
+        peer: PublicKey,
+        client: ClientId,
+        paired: Paired,
+        now: Instant,
+        ledger: &mut Ledger,
+    ) {
+        let Some(it) = self.clients.get(&client) else { return self.close(tunnel, ledger) };
+        let (session, service, admitted) = (it.session, it.service, Arc::clone(&it.admitted));
+        let duty = Duty::Opening { client, until: now + limits::OPEN_PATIENCE, paired };
+        self.tunnels.insert(tunnel, Tunnel { peer, duty });
+        self.ring_over(tunnel, service, &admitted, now, ledger);
+        ledger.commands.push_back(Command::Open { tunnel, client, session, service });
+    }
+
+    fn splice(
+        &mut self,
+        (id, tunnel): (ClientId, TunnelId),
+        peer: PublicKey,
+        opened: bool,
+        paired: Paired,
+        ledger: &mut Ledger,
+    ) {
+        let Some(client) = self.clients.remove(&id) else { return self.close(tunnel, ledger) };
+        ledger.clients.remove(&id);
+        let session = client.session;
+        self.tunnels.insert(tunnel, Tunnel { peer, duty: Duty::Spliced { id, client } });
+        let command = Command::Splice { client: id, tunnel, session, opened, paired };
+        ledger.commands.push_back(command);
+    }
+
+    /// Puts a client whose tunnel came to nothing back where it stood, and rings its routes unless
+    /// another standby takes it: what was asked for over that tunnel may have gone with it.
+    fn requeue(&mut self, client: ClientId, now: Instant, ledger: &mut Ledger) {
+        let Some(arrived_at) = self.clients.get(&client).map(|it| it.arrived_at) else { return };
+        let earlier =
+            |id: &ClientId| self.clients.get(id).is_some_and(|it| it.arrived_at < arrived_at);
+        let place = self.queue.partition_point(earlier);
+        self.queue.insert(place, client);
+        self.use_standbys(now, ledger);
+        let ringing = matches!(self.calling, Calling::Routes(_));
+        if !self.queue.is_empty() && !ringing {
+            self.ring_by_routes(now, ledger);
+        }
+    }
+}

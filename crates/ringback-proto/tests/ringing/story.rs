@@ -1,0 +1,197 @@
+//! A switchboard under the hands of a storyteller: one terminal, virtual time, commands as words.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use ringback_proto::access_request::{Kid, SessionKeys, Sid};
+use ringback_proto::gate::{Level, admit};
+use ringback_proto::hello::{Hello, Outcome, SessionId, confirm_private};
+use ringback_proto::secret::Secret;
+use ringback_proto::switchboard::{
+    ClientId, Command, Event, Over, PublicKey, RingId, RoutePlan, Switchboard, Terminal, TunnelId,
+};
+use ringback_proto::terminal::ServiceId;
+
+pub(crate) const EXPORTER: [u8; 32] = [0x55; 32];
+pub(crate) const OURS: PublicKey = PublicKey([1; 44]);
+pub(crate) const STRANGER: PublicKey = PublicKey([2; 44]);
+
+pub(crate) struct Story {
+    pub(crate) board: Switchboard,
+    pub(crate) terminal: Terminal,
+    pub(crate) now: Instant,
+    pub(crate) seals: bool,
+    ttls: BTreeMap<u64, u16>,
+}
+
+/// A terminal with so many routes of 30 seconds, no linger, a patience of 60 seconds.
+pub(crate) fn story(routes: usize) -> Story {
+    let plan = RoutePlan { patience: seconds(30) };
+    let terminal = Terminal {
+        kid: Kid(7),
+        private_proxy: OURS,
+        routes: vec![plan; routes],
+        answer_patience: seconds(60),
+        linger: Duration::ZERO,
+        spares: 0,
+    };
+    let ttls = BTreeMap::new();
+    Story { board: Switchboard::new(), terminal, now: start(), seals: true, ttls }
+}
+
+/// The same, whose tunnels linger for five minutes, with so many spares.
+pub(crate) fn lingering(spares: usize) -> Story {
+    let mut story = story(1);
+    (story.terminal.linger, story.terminal.spares) = (seconds(300), spares);
+    story
+}
+
+impl Story {
+    pub(crate) fn event(&mut self, event: Event) -> Vec<String> {
+        self.board.handle_event(event, self.now);
+        self.drain()
+    }
+
+    pub(crate) fn arrives(&mut self, client: u64) -> Vec<String> {
+        self.arrives_for(client, 0)
+    }
+
+    pub(crate) fn arrives_for(&mut self, client: u64, service: u16) -> Vec<String> {
+        let terminal = Arc::new(self.terminal.clone());
+        self.event(Event::ClientArrived {
+            client: ClientId(client),
+            session: SessionId(client),
+            terminal,
+            service: ServiceId(service),
+            admitted: admit(Level::Open),
+        })
+    }
+
+    pub(crate) fn leaves(&mut self, client: u64) -> Vec<String> {
+        self.event(Event::ClientLeft { client: ClientId(client) })
+    }
+
+    pub(crate) fn fails(&mut self, ring: u64, permanent: bool, after: Option<u64>) -> Vec<String> {
+        let retry_after = after.map(seconds);
+        self.event(Event::RingFailed { ring: RingId(ring), permanent, retry_after })
+    }
+
+    /// A good hello that answers `ring`.
+    pub(crate) fn dials(&mut self, tunnel: u64, ring: u64, outcome: Outcome) -> Vec<String> {
+        let keys = keys(RingId(ring));
+        let hello = Hello { sid: keys.sid, mac: confirm_private(&keys, &EXPORTER), outcome };
+        self.hello(tunnel, OURS, hello)
+    }
+
+    pub(crate) fn hello(&mut self, tunnel: u64, peer: PublicKey, hello: Hello) -> Vec<String> {
+        let tunnel = TunnelId(tunnel);
+        self.event(Event::HelloHeard { tunnel, peer, hello, exporter: EXPORTER })
+    }
+
+    pub(crate) fn opened(&mut self, tunnel: u64, outcome: Outcome) -> Vec<String> {
+        self.event(Event::Opened { tunnel: TunnelId(tunnel), outcome })
+    }
+
+    pub(crate) fn lost(&mut self, tunnel: u64) -> Vec<String> {
+        self.event(Event::TunnelLost { tunnel: TunnelId(tunnel) })
+    }
+
+    pub(crate) fn ended(&mut self, client: u64, tunnel: u64) -> Vec<String> {
+        self.event(Event::SpliceEnded { client: ClientId(client), tunnel: TunnelId(tunnel) })
+    }
+
+    pub(crate) fn fails_to_splice(&mut self, client: u64, tunnel: u64) -> Vec<String> {
+        self.event(Event::SpliceFailed { client: ClientId(client), tunnel: TunnelId(tunnel) })
+    }
+
+    /// Lets time pass until `at` seconds after the start, stopping wherever the board asks for it;
+    /// each command is preceded by its second.
+    pub(crate) fn until(&mut self, at: u64) -> Vec<String> {
+        let end = start() + seconds(at);
+        let mut told = Vec::new();
+        while let Some(due) = self.board.poll_timeout().filter(|due| *due <= end) {
+            assert!(self.now <= due, "no timeout lies in the past");
+            self.now = due;
+            self.board.handle_timeout(due);
+            assert!(self.board.poll_timeout().is_none_or(|next| due < next), "the law of timeouts");
+            let second = (due - start()).as_secs();
+            told.extend(self.drain().into_iter().map(|it| format!("{second}: {it}")));
+        }
+        self.now = end;
+        told
+    }
+
+    /// For how many seconds a ring's signal is worth obeying.
+    pub(crate) fn ttl(&self, ring: u64) -> u16 {
+        self.ttls[&ring]
+    }
+
+    fn drain(&mut self) -> Vec<String> {
+        let mut told = Vec::new();
+        while let Some(command) = self.board.poll_command() {
+            told.push(tell(&command));
+            let Command::Ring { ring, ttl_seconds, .. } = command else { continue };
+            self.ttls.insert(ring.0, ttl_seconds);
+            if self.seals {
+                self.board.handle_event(Event::Sealed { ring, keys: keys(ring) }, self.now);
+            }
+        }
+        told
+    }
+}
+
+pub(crate) fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// What a ring's signal would derive.
+pub(crate) fn keys(ring: RingId) -> SessionKeys {
+    let mut sid = [0x5d; 16];
+    sid[..8].copy_from_slice(&ring.0.to_be_bytes());
+    let secret = |label: u8| {
+        let mut octets = [label; 32];
+        octets[..8].copy_from_slice(&ring.0.to_be_bytes());
+        Secret::new(octets)
+    };
+    SessionKeys {
+        sid: Sid(sid),
+        psk: secret(1),
+        confirm_private: secret(2),
+        confirm_public: secret(3),
+    }
+}
+
+fn tell(command: &Command) -> String {
+    match command {
+        Command::Ring { ring, service, over, session, attempt, .. } => {
+            let whom = session.map_or_else(String::new, |it| format!(" for {}", it.0));
+            let over = match over {
+                Over::Route(route) => format!("by route {route} #{attempt}"),
+                Over::Tunnel { tunnel, spare: false } => format!("over tunnel {}", tunnel.0),
+                Over::Tunnel { tunnel, spare: true } => format!("a spare over tunnel {}", tunnel.0),
+            };
+            let service =
+                if service.0 == 0 { String::new() } else { format!(", service {service}") };
+            format!("ring {} {over}{whom}{service}", ring.0)
+        }
+        Command::Cancel { ring } => format!("cancel {}", ring.0),
+        Command::Accept { tunnel, .. } => format!("accept {}", tunnel.0),
+        Command::Dismiss { tunnel, unproven: None } => format!("dismiss {}", tunnel.0),
+        Command::Dismiss { tunnel, unproven: Some(_) } => format!("dismiss {} unproven", tunnel.0),
+        Command::Standby { tunnel } => format!("standby {}", tunnel.0),
+        Command::Open { tunnel, client, .. } => format!("open {} for {}", tunnel.0, client.0),
+        Command::Splice { client, tunnel, opened, .. } => {
+            let opened = if *opened { "opened " } else { "" };
+            format!("splice {} with {opened}{}", client.0, tunnel.0)
+        }
+        Command::Refuse { client, refusal } => format!("refuse {} {}", client.0, refusal.code()),
+        Command::Close { tunnel } => format!("close {}", tunnel.0),
+    }
+}
+
+fn start() -> Instant {
+    static START: OnceLock<Instant> = OnceLock::new();
+    #[expect(clippy::disallowed_methods, reason = "any instant will do; there is no other maker")]
+    *START.get_or_init(Instant::now)
+}

@@ -1,0 +1,109 @@
+//! The switchboard in a world that loses, doubles, delays and lies; a seed tells each world again.
+//!
+//! `RINGBACK_SEEDS=100000` runs so many worlds; `RINGBACK_SEED=17` runs world 17 alone.
+
+mod chance;
+mod model;
+mod world;
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::time::Duration;
+
+use chance::Chance;
+use ringback_proto::switchboard::Terminal;
+use world::{Weather, World, terminal};
+
+#[test]
+fn in_every_world_each_client_is_joined_with_its_own_terminal_or_told_why_not() {
+    let number = |name| std::env::var(name).ok().and_then(|it| it.parse::<u64>().ok());
+    let alone = number("RINGBACK_SEED");
+    let all = 0..number("RINGBACK_SEEDS").unwrap_or(2000);
+    let seeds = alone.map_or(all, |seed| seed..seed + 1);
+    let mut ends = BTreeSet::new();
+    for seed in seeds {
+        let world = catch_unwind(AssertUnwindSafe(|| some_world(seed)));
+        let world = world.unwrap_or_else(|cause| {
+            eprintln!("world {seed} has failed; tell it again with RINGBACK_SEED={seed}");
+            resume_unwind(cause)
+        });
+        ends.extend(world.model.ends());
+    }
+    // Worlds in which not everything happens prove little.
+    assert!(alone.is_some() || ends.len() == 9, "{ends:?}");
+}
+
+#[test]
+fn with_one_route_nearly_everybody_is_served_though_one_in_ten_signals_is_lost() {
+    let rate = rate_of_service(100, 1);
+    assert!(0.998 <= rate, "{rate}");
+}
+
+/// Three signals of which each second is lost reach 7 in 8: no switchboard can do better.
+#[test]
+fn with_one_route_seven_in_eight_are_served_though_every_second_signal_is_lost() {
+    let rate = rate_of_service(500, 1);
+    assert!((0.87..0.88).contains(&rate), "{rate}");
+}
+
+#[test]
+fn with_a_second_route_nearly_everybody_is_served_though_every_second_signal_is_lost() {
+    let rate = rate_of_service(500, 2);
+    assert!(0.98 <= rate, "{rate}");
+}
+
+/// The share of lone clients that are served within 60 seconds, at their first try.
+fn rate_of_service(loss: u64, routes: usize) -> f64 {
+    const CLIENTS: u32 = 20_000;
+    let weather = Weather { loss, ..Weather::default() };
+    let terminals: Vec<Terminal> = (0..CLIENTS).map(|kid| terminal(kid, routes)).collect();
+    let mut world = World::new(1, weather, terminals);
+    for which in 0..CLIENTS {
+        world.client_comes(which as usize, Duration::from_millis(u64::from(which) * 5_000));
+    }
+    world.run();
+    let in_time = world.served_after.iter().filter(|it| **it <= Duration::from_secs(60)).count();
+    let rate = in_time as f64 / f64::from(CLIENTS);
+    println!("{routes} routes, {} % lost: {:.2} % served", loss / 10, rate * 100.0);
+    rate
+}
+
+/// A few terminals, many clients, any weather, out of the seed.
+fn some_world(seed: u64) -> World {
+    let mut chance = Chance::new(seed ^ 0x5eed);
+    let mut often = |choices: &[u64]| chance.pick(choices);
+    let weather = Weather {
+        loss: often(&[0, 100, 500, 900]),
+        doubling: often(&[0, 500]),
+        delay: often(&[0, 200]),
+        bearer_failure: often(&[0, 0, 200, 600]),
+        dead_service: often(&[0, 0, 200]),
+        cut: often(&[0, 100, 500]),
+        leaving: often(&[0, 300]),
+        strangers: often(&[0, 300]),
+    };
+    let count = 1 + chance.below(3);
+    let terminals = (1..=count as u32).map(|kid| some_terminal(kid, &mut chance)).collect();
+    let mut world = World::new(seed, weather, terminals);
+    let (clients, minutes) = (1 + chance.below(40), chance.pick(&[1, 3, 20]));
+    for _ in 0..clients {
+        let which = chance.below(count) as usize;
+        world.client_comes(which, chance.span(0, minutes * 60_000));
+    }
+    // The last word; at times in the middle of the story.
+    let stop = chance.pick(&[10_000, 300_000, 4 * 3600 * 1000, 4 * 3600 * 1000]);
+    world.stops(Duration::from_millis(stop));
+    world.run();
+    world
+}
+
+fn some_terminal(kid: u32, chance: &mut Chance) -> Terminal {
+    let mut it = terminal(kid, chance.pick(&[0, 1, 1, 1, 2, 2, 3]));
+    for route in &mut it.routes {
+        route.patience = chance.span(1_000, 40_000);
+    }
+    it.answer_patience = Duration::from_secs(chance.pick(&[5, 30, 60, 60, 300]));
+    it.linger = chance.pick(&[Duration::ZERO, Duration::from_secs(90), Duration::MAX]);
+    it.spares = chance.pick(&[0, 1, 3]);
+    it
+}

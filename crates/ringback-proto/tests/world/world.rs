@@ -1,0 +1,337 @@
+//! A world around the real switchboard: bearers that lose, double, delay and fail, private proxies,
+//! strangers, clients that leave, tunnels that are cut; all out of one seed.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use ringback_proto::access_request::{Kid, SessionKeys, Sid};
+use ringback_proto::gate::{Level, admit};
+use ringback_proto::hello::{Hello, Outcome, SessionId, confirm_private};
+use ringback_proto::secret::Secret;
+use ringback_proto::switchboard::{
+    ClientId, Command, Event, Over, PublicKey, RingId, RoutePlan, Switchboard, Terminal, TunnelId,
+};
+use ringback_proto::terminal::ServiceId;
+
+use crate::chance::Chance;
+use crate::model::{At, Client, EXPORTER, Is, Model, Tunnel};
+
+/// How unkind the world is, in cases of a thousand.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Weather {
+    pub(crate) loss: u64,
+    pub(crate) doubling: u64,
+    pub(crate) delay: u64,
+    pub(crate) bearer_failure: u64,
+    pub(crate) dead_service: u64,
+    pub(crate) cut: u64,
+    pub(crate) leaving: u64,
+    pub(crate) strangers: u64,
+}
+
+pub(crate) struct World {
+    chance: Chance,
+    weather: Weather,
+    terminals: Vec<Arc<Terminal>>,
+    keys: BTreeMap<Kid, PublicKey>,
+    board: Switchboard,
+    pub(crate) model: Model,
+    agenda: BTreeMap<(Instant, u64), Happening>,
+    /// Hellos seen on the wire, for whoever replays them.
+    seen: Vec<(PublicKey, Hello)>,
+    pub(crate) served_after: Vec<Duration>,
+    now: Instant,
+    serial: u64,
+}
+
+enum Happening {
+    Arrives(usize),
+    Leaves(ClientId),
+    SignalArrives(RingId),
+    BearerFails(RingId),
+    Dials(PublicKey, Hello),
+    Opened(TunnelId, Outcome),
+    TunnelCut(TunnelId),
+    SpliceFails(ClientId, TunnelId),
+    SpliceEnds(ClientId, TunnelId),
+    Stops,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, weather: Weather, terminals: Vec<Terminal>) -> Self {
+        let keys = terminals.iter().map(|it| (it.kid, it.private_proxy)).collect();
+        Self {
+            chance: Chance::new(seed),
+            weather,
+            terminals: terminals.into_iter().map(Arc::new).collect(),
+            keys,
+            board: Switchboard::new(),
+            model: Model::default(),
+            agenda: BTreeMap::new(),
+            seen: Vec::new(),
+            served_after: Vec::new(),
+            now: start(),
+            serial: 0,
+        }
+    }
+
+    /// Lets a client come to a terminal, so long after the start.
+    pub(crate) fn client_comes(&mut self, terminal: usize, after: Duration) {
+        self.plan_at(start() + after, Happening::Arrives(terminal));
+    }
+
+    pub(crate) fn stops(&mut self, after: Duration) {
+        self.plan_at(start() + after, Happening::Stops);
+    }
+
+    /// Runs until nothing is left to happen, and checks that nothing is left behind.
+    pub(crate) fn run(&mut self) {
+        while let Some(at) = self.next() {
+            self.now = at;
+            // Events and timeouts of one instant come in any order.
+            let due = self.board.poll_timeout() == Some(at);
+            let happens = self.agenda.first_key_value().is_some_and(|((it, _), _)| *it == at);
+            if due && (!happens || self.chance.permille(500)) {
+                self.board.handle_timeout(at);
+                self.obey();
+                let next = self.board.poll_timeout();
+                assert!(next.is_none_or(|next| at < next), "the law of timeouts");
+                self.model.check(self.board.census(), next, at);
+                continue;
+            }
+            if let Some((_, happening)) = self.agenda.pop_first() {
+                self.happen(happening);
+                self.obey();
+            }
+            // A client whose patience ends now may be told by the timeout of the same instant.
+            if !due {
+                self.model.check(self.board.census(), self.board.poll_timeout(), at);
+            }
+        }
+        assert!(self.model.clients.is_empty(), "somebody is forgotten");
+        assert_eq!(self.model.served(), self.served_after.len());
+        let census = self.board.census();
+        assert_eq!((census.lines, census.waiting, census.rings, census.tunnels), (0, 0, 0, 0));
+    }
+
+    fn next(&self) -> Option<Instant> {
+        let happens = self.agenda.first_key_value().map(|((at, _), _)| *at);
+        [happens, self.board.poll_timeout()].into_iter().flatten().min()
+    }
+
+    fn plan_at(&mut self, at: Instant, happening: Happening) {
+        self.serial += 1;
+        self.agenda.insert((at, self.serial), happening);
+    }
+
+    fn plan(&mut self, least: u64, most: u64, happening: Happening) {
+        let at = self.now + self.chance.span(least, most);
+        self.plan_at(at, happening);
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Arrives(terminal) => self.client_arrives(terminal),
+            Happening::Leaves(client) => {
+                if let Some(it) = self.model.clients.get_mut(&client) {
+                    it.at = At::Left;
+                }
+                self.tell(Event::ClientLeft { client });
+            }
+            Happening::SignalArrives(ring) => self.private_proxy_hears(ring),
+            Happening::BearerFails(ring) => {
+                self.model.failed(ring);
+                let permanent = self.chance.permille(300);
+                let retry_after = self.chance.permille(500).then(|| self.chance.span(0, 20_000));
+                self.tell(Event::RingFailed { ring, permanent, retry_after });
+            }
+            Happening::Dials(peer, hello) => self.hello(peer, hello),
+            Happening::Opened(tunnel, outcome) => {
+                self.model.opened(tunnel, outcome, self.now);
+                self.tell(Event::Opened { tunnel, outcome });
+            }
+            Happening::TunnelCut(tunnel) => self.tunnel_is_cut(tunnel),
+            Happening::SpliceFails(client, tunnel) => {
+                self.model.splice_failed(client, tunnel, self.now);
+                self.tell(Event::SpliceFailed { client, tunnel });
+            }
+            Happening::SpliceEnds(client, tunnel) => {
+                self.model.tunnels.get_mut(&tunnel).expect("a known tunnel").is = Is::Gone;
+                self.tell(Event::SpliceEnded { client, tunnel });
+            }
+            Happening::Stops => {
+                self.model.stopped = true;
+                self.tell(Event::Stop);
+            }
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.board.handle_event(event, self.now);
+    }
+
+    fn client_arrives(&mut self, terminal: usize) {
+        self.serial += 1;
+        let (client, session) = (ClientId(self.serial), SessionId(self.serial));
+        let terminal = Arc::clone(&self.terminals[terminal]);
+        let service = ServiceId(self.chance.pick(&[0, 0, 0, 1]));
+        let (arrived, at) = (self.now, At::Queue { since: self.now });
+        let it = Client { terminal: Arc::clone(&terminal), session, service, arrived, at };
+        self.model.clients.insert(client, it);
+        let admitted = admit(Level::Open);
+        self.tell(Event::ClientArrived { client, session, terminal, service, admitted });
+        if self.chance.permille(self.weather.leaving) {
+            self.plan(0, 70_000, Happening::Leaves(client));
+        }
+    }
+
+    /// Obeys what has arrived, twice if it comes twice: the worst a private proxy may do.
+    fn private_proxy_hears(&mut self, ring: RingId) {
+        let it = &self.model.rings[&ring];
+        let (kid, keys) = (it.kid, it.keys.clone());
+        let spare = matches!(it.over, Over::Tunnel { spare: true, .. });
+        let Some(keys) = keys else { return };
+        let dead = [
+            Outcome::Refused,
+            Outcome::Unreachable,
+            Outcome::Silent,
+            Outcome::UnknownService,
+            Outcome::NotTried,
+        ];
+        let outcome = match (spare, self.chance.permille(self.weather.dead_service)) {
+            (true, _) => Outcome::NotTried,
+            (false, true) => self.chance.pick(&dead),
+            (false, false) => Outcome::Connected,
+        };
+        let peer = self.keys[&kid];
+        let hello = Hello { sid: keys.sid, mac: confirm_private(&keys, &EXPORTER), outcome };
+        if self.chance.permille(self.weather.strangers) {
+            self.plan(0, 1_500, Happening::Dials(PublicKey([0xee; 44]), hello.clone()));
+            let forged = Hello { mac: [0; 32], outcome: Outcome::Refused, ..hello.clone() };
+            self.plan(0, 1_500, Happening::Dials(peer, forged));
+        }
+        self.plan(100, 3_000, Happening::Dials(peer, hello));
+    }
+
+    fn hello(&mut self, peer: PublicKey, hello: Hello) {
+        self.serial += 1;
+        let tunnel = TunnelId(self.serial);
+        self.seen.push((peer, hello.clone()));
+        self.model.hears(tunnel, peer, hello.clone());
+        self.tell(Event::HelloHeard { tunnel, peer, hello, exporter: EXPORTER });
+        if self.chance.permille(self.weather.strangers) {
+            let which = self.chance.below(self.seen.len() as u64) as usize;
+            let (peer, hello) = self.seen[which].clone();
+            self.plan(0, 60_000, Happening::Dials(peer, hello));
+        }
+    }
+
+    fn tunnel_is_cut(&mut self, tunnel: TunnelId) {
+        let spliced = |it: &Tunnel| it.is == Is::Spliced;
+        if self.model.tunnels.get(&tunnel).is_some_and(spliced) {
+            return;
+        }
+        self.model.lost(tunnel, self.now);
+        self.tell(Event::TunnelLost { tunnel });
+    }
+
+    /// Does what the switchboard commands, as the shell would, until it is content.
+    fn obey(&mut self) {
+        while let Some(command) = self.board.poll_command() {
+            self.model.commanded(&command, &self.keys, self.now);
+            match command {
+                Command::Ring { ring, over, .. } => self.send(ring, over),
+                Command::Splice { client, tunnel, .. } => {
+                    if self.chance.permille(self.weather.cut) {
+                        self.plan(0, 15_000, Happening::SpliceFails(client, tunnel));
+                        continue;
+                    }
+                    let arrived = self.model.clients[&client].arrived;
+                    self.served_after.push(self.now - arrived);
+                    self.plan(100, 90_000, Happening::SpliceEnds(client, tunnel));
+                }
+                Command::Open { tunnel, .. } => self.open(tunnel),
+                Command::Standby { tunnel } | Command::Accept { tunnel, .. } => {
+                    if self.chance.permille(self.weather.cut) {
+                        self.plan(0, 120_000, Happening::TunnelCut(tunnel));
+                    }
+                }
+                Command::Cancel { .. }
+                | Command::Dismiss { .. }
+                | Command::Refuse { .. }
+                | Command::Close { .. } => {}
+            }
+        }
+    }
+
+    fn send(&mut self, ring: RingId, over: Over) {
+        if self.chance.permille(self.weather.bearer_failure) {
+            return self.plan(0, 3_000, Happening::BearerFails(ring));
+        }
+        let keys = self.session_keys();
+        self.model.sealed(ring, keys.clone());
+        self.tell(Event::Sealed { ring, keys });
+        if let Over::Tunnel { .. } = over {
+            if !self.chance.permille(self.weather.cut) {
+                self.plan(20, 2_000, Happening::SignalArrives(ring));
+            }
+            return;
+        }
+        let copies = 1 + u64::from(self.chance.permille(self.weather.doubling));
+        for _ in 0..copies {
+            if self.chance.permille(self.weather.loss) {
+                continue;
+            }
+            let late = self.chance.permille(self.weather.delay);
+            let most = if late { 3 * 3600 * 1000 } else { 6_000 };
+            self.plan(1_500, most, Happening::SignalArrives(ring));
+        }
+    }
+
+    fn open(&mut self, tunnel: TunnelId) {
+        if self.chance.permille(self.weather.cut) {
+            return;
+        }
+        let dead = self.chance.permille(self.weather.dead_service);
+        let outcomes = [Outcome::Refused, Outcome::Silent, Outcome::NotTried];
+        let outcome = if dead { self.chance.pick(&outcomes) } else { Outcome::Connected };
+        self.plan(50, 9_000, Happening::Opened(tunnel, outcome));
+    }
+
+    fn session_keys(&mut self) -> SessionKeys {
+        let mut octets = || {
+            let mut octets = [0; 32];
+            octets
+                .chunks_mut(8)
+                .for_each(|it| it.copy_from_slice(&self.chance.next().to_be_bytes()));
+            octets
+        };
+        let mut sid = [0; 16];
+        sid.copy_from_slice(&octets()[..16]);
+        SessionKeys {
+            sid: Sid(sid),
+            psk: Secret::new(octets()),
+            confirm_private: Secret::new(octets()),
+            confirm_public: Secret::new(octets()),
+        }
+    }
+}
+
+/// One terminal with so many routes of 30 seconds, that does not linger.
+pub(crate) fn terminal(kid: u32, routes: usize) -> Terminal {
+    Terminal {
+        kid: Kid(kid),
+        private_proxy: PublicKey([kid as u8; 44]),
+        routes: vec![RoutePlan { patience: Duration::from_secs(30) }; routes],
+        answer_patience: Duration::from_secs(60),
+        linger: Duration::ZERO,
+        spares: 0,
+    }
+}
+
+fn start() -> Instant {
+    static START: OnceLock<Instant> = OnceLock::new();
+    #[expect(clippy::disallowed_methods, reason = "any instant will do; there is no other maker")]
+    *START.get_or_init(Instant::now)
+}
