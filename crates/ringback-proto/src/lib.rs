@@ -18,3 +18,4 @@ pub mod switchboard;
 
 pub mod hello;
 
+pub mod dns;
