@@ -19,3 +19,4 @@ pub mod switchboard;
 pub mod hello;
 
 pub mod dns;
+pub mod nat64;
