@@ -20,3 +20,4 @@ pub mod hello;
 
 pub mod dns;
 pub mod nat64;
+pub mod smpp;

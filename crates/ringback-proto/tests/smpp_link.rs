@@ -1,0 +1,456 @@
+//! Stories of an account with a message center, told in virtual time.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::time::{Duration, Instant};
+
+use ringback_proto::limits::{SMPP_UNANSWERED, SMPP_UNBIND};
+use ringback_proto::smpp::link::{
+    Command, Config, Event, Failure, HandedId, Link, Submission, SubmissionId,
+};
+use ringback_proto::smpp::pdu::{Bind, Body, Message, Pdu, Role};
+use ringback_proto::smpp::receipt::State;
+use ringback_proto::smpp::status::Status;
+use ringback_proto::smpp::text::{Address, Password, Text};
+use ringback_proto::smpp::wire::{Framed, Frames, Lost};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_link_connects_binds_and_submits() {
+    let mut world = World::new();
+    world.link.handle_timeout(world.now);
+    assert_eq!(world.commands(), [Command::Connect]);
+
+    world.link.handle_event(Event::Connected, world.now);
+    let [Pdu { sequence: 1, body: Body::Bind(bind), .. }] = &world.sent()[..] else {
+        panic!("not a bind")
+    };
+    assert_eq!((bind.role, bind.system_id.as_str()), (Role::Transceiver, "public"));
+    world.submit(1);
+    assert_eq!(world.sent(), [], "nothing is submitted before the bind is accepted");
+
+    world.answer(1, Status::OK, Body::BindResp(Role::Transceiver, Text::default()));
+    assert_eq!(world.commands(), [Command::Bound]);
+    let [Pdu { sequence, body: Body::SubmitSm(message), .. }] = &world.sent()[..] else {
+        panic!("not a submission")
+    };
+    assert_eq!(message.destination.digits.as_str(), "15550100777");
+    assert_eq!(message.validity_period.as_str(), "000000000100000R");
+    assert_eq!((message.esm_class, message.registered_delivery), (0, 1));
+    world.accept(*sequence);
+    assert_eq!(world.commands(), [submitted(1)]);
+}
+
+#[test]
+fn the_window_is_never_exceeded_and_each_answer_makes_room() {
+    let mut world = World::bound();
+    for id in 1..=12 {
+        world.submit(id);
+    }
+    let first = world.sent();
+    assert_eq!(first.len(), 10);
+    world.accept(first[0].sequence);
+    world.accept(first[1].sequence);
+    world.pass(Duration::from_millis(10));
+    assert_eq!(world.sent().len(), 2);
+}
+
+#[test]
+fn a_throttled_submission_pauses_the_link_and_goes_again_in_order() {
+    let mut world = World::bound();
+    for id in 1..=4 {
+        world.submit(id);
+    }
+    let sent = world.sent();
+    for pdu in &sent {
+        world.refuse(pdu.sequence, Status::THROTTLED);
+    }
+    assert_eq!((world.commands(), world.sent()), (vec![], vec![]));
+    assert_eq!(world.link.poll_timeout(), Some(world.now + SECOND));
+
+    world.pass(SECOND);
+    let again = world.sent();
+    assert_eq!(contents(&again), [b"1", b"2", b"3", b"4"]);
+    world.refuse(again[0].sequence, Status::THROTTLED);
+    assert_eq!(world.link.poll_timeout(), Some(world.now + 2 * SECOND), "the pause doubles");
+}
+
+#[test]
+fn a_full_queue_is_not_tried_again() {
+    let mut world = World::bound();
+    world.submit(1);
+    let sequence = world.sent()[0].sequence;
+    world.refuse(sequence, Status::QUEUE_FULL);
+    assert_eq!(world.commands(), [failed(1, Status::QUEUE_FULL)]);
+    world.pass(60 * SECOND);
+    assert!(!world.sent().iter().any(|it| matches!(it.body, Body::SubmitSm(_))));
+}
+
+#[test]
+fn a_temporary_failure_is_tried_twice_more() {
+    for status in [Status::SYSTEM_ERROR, Status::SUBMIT_FAILED, Status::RECEIVER_TEMPORARY] {
+        let mut world = World::bound();
+        world.submit(1);
+        for _ in 0..2 {
+            let sequence = world.sent()[0].sequence;
+            world.refuse(sequence, status);
+            assert_eq!(world.commands(), []);
+            world.pass(2 * SECOND);
+        }
+        let sequence = world.sent()[0].sequence;
+        world.refuse(sequence, status);
+        assert_eq!(world.commands(), [failed(1, status)]);
+    }
+}
+
+#[test]
+fn a_permanent_refusal_fails_at_once() {
+    for status in [Status::INVALID_DESTINATION, Status::INVALID_MESSAGE_LENGTH, Status(0x65)] {
+        let mut world = World::bound();
+        world.submit(1);
+        let sequence = world.sent()[0].sequence;
+        world.refuse(sequence, status);
+        assert_eq!(world.commands(), [failed(1, status)]);
+    }
+}
+
+#[test]
+fn a_submission_without_an_answer_is_unknown_and_never_sent_again() {
+    let mut world = World::bound();
+    world.submit(1);
+    let sequence = world.sent()[0].sequence;
+    world.pass(10 * SECOND);
+    assert_eq!(world.commands(), [Command::Unknown(SubmissionId(1))]);
+
+    world.accept(sequence);
+    assert_eq!(world.commands(), [], "a late answer changes nothing");
+    world.pass(SECOND);
+    assert_eq!(world.sent(), []);
+}
+
+#[test]
+fn what_was_in_flight_when_the_connection_broke_is_unknown_and_what_waited_goes_later() {
+    let mut world = World::bound();
+    for id in 1..=11 {
+        world.submit(id);
+    }
+    assert_eq!(world.sent().len(), 10);
+    world.link.handle_event(Event::Disconnected, world.now);
+    let unknown: Vec<Command> = (1..=10).map(|id| Command::Unknown(SubmissionId(id))).collect();
+    assert_eq!(world.commands(), unknown);
+
+    world.pass(SECOND);
+    assert_eq!(world.commands(), [Command::Connect]);
+    world.bind();
+    assert_eq!(contents(&world.sent()), [b"11"]);
+}
+
+#[test]
+fn a_submission_that_waits_too_long_expires() {
+    let mut world = World::new();
+    world.submit(1);
+    world.pass(60 * SECOND);
+    assert!(world.commands().contains(&Command::Failed(SubmissionId(1), Failure::Expired)));
+}
+
+#[test]
+fn an_unwanted_submission_is_forgotten_before_it_is_sent() {
+    let mut world = World::new();
+    world.submit(1);
+    world.submit(2);
+    world.link.retain(|id| id == SubmissionId(2));
+    world.link.handle_timeout(world.now);
+    world.commands();
+    world.bind();
+    assert_eq!(contents(&world.sent()), [b"2"]);
+}
+
+#[test]
+fn an_idle_link_asks_and_a_silent_center_is_given_up() {
+    let mut world = World::bound();
+    world.pass(20 * SECOND);
+    let [Pdu { sequence, body: Body::EnquireLink, .. }] = world.sent()[..] else {
+        panic!("not an enquire_link")
+    };
+    world.answer(sequence, Status::OK, Body::EnquireLinkResp);
+    world.pass(20 * SECOND);
+    assert_eq!(world.sent().len(), 1);
+    world.pass(10 * SECOND);
+    assert_eq!(world.commands(), [Command::Disconnect(Lost::Silent)]);
+}
+
+#[test]
+fn a_center_that_asks_is_answered() {
+    let mut world = World::bound();
+    world.say(Pdu::request(99, Body::EnquireLink));
+    assert_eq!(world.sent(), [Pdu::request(99, Body::EnquireLinkResp)]);
+}
+
+#[test]
+fn a_refused_bind_rests_for_a_minute() {
+    let mut world = World::new();
+    world.link.handle_timeout(world.now);
+    world.link.handle_event(Event::Connected, world.now);
+    world.answer(1, Status::INVALID_PASSWORD, Body::BindResp(Role::Transceiver, Text::default()));
+    let refused = Command::Disconnect(Lost::Refused(Status::INVALID_PASSWORD));
+    assert_eq!(world.commands(), [Command::Connect, refused]);
+    world.pass(60 * SECOND - Duration::from_nanos(1));
+    assert_eq!(world.commands(), []);
+    world.pass(Duration::from_nanos(1));
+    assert_eq!(world.commands(), [Command::Connect]);
+}
+
+#[test]
+fn rests_double_up_to_a_minute_and_are_spread() {
+    let mut world = World::new();
+    for longest in [1, 2, 4, 8, 16, 32, 60, 60] {
+        world.link.handle_timeout(world.now);
+        assert_eq!(world.commands(), [Command::Connect]);
+        world.link.handle_event(Event::Disconnected, world.now);
+        let rest = world.link.poll_timeout().unwrap() - world.now;
+        assert!(SECOND * longest / 2 <= rest && rest < SECOND * longest, "{rest:?} of {longest}");
+        world.now += rest;
+    }
+}
+
+#[test]
+fn a_bad_pdu_costs_one_nack_and_not_the_bind() {
+    let mut world = World::bound();
+    let mut octets = vec![0, 0, 0, 17, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 7, b'x'];
+    octets.extend([0, 0, 0, 16, 0, 0, 0, 0x15, 0, 0, 0, 0, 0, 0, 0, 8]);
+    world.link.handle_input(&octets, world.now);
+    let nack = Body::GenericNack;
+    let nack = Pdu { sequence: 7, status: Status::INVALID_COMMAND_LENGTH, body: nack };
+    assert_eq!(world.sent(), [nack, Pdu::request(8, Body::EnquireLinkResp)]);
+    assert_eq!(world.commands(), []);
+}
+
+#[test]
+fn a_response_that_makes_no_sense_is_not_answered() {
+    let mut world = World::bound();
+    let response = [0, 0, 0, 17, 0x80, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 7, b'x'];
+    world.link.handle_input(&response, world.now);
+    assert_eq!((world.sent(), world.commands()), (vec![], vec![]));
+}
+
+#[test]
+fn a_lost_boundary_costs_the_connection() {
+    let mut world = World::bound();
+    world.link.handle_input(b"HTTP/1.1 400\r\n", world.now);
+    assert_eq!(world.commands(), [Command::Disconnect(Lost::Foreign(*b"HTTP"))]);
+}
+
+#[test]
+fn a_message_is_acknowledged_only_when_it_has_been_taken() {
+    let mut world = World::bound();
+    world.deliver(5, b"RB1");
+    world.deliver(6, b"RB2");
+    let (one, two) = (HandedId(1), HandedId(2));
+    let handed: Vec<HandedId> = world.commands().iter().map(handed).collect();
+    assert_eq!(handed, [one, two]);
+    assert_eq!(world.sent(), []);
+
+    world.link.handle_event(Event::Taken(two), world.now);
+    assert_eq!(world.sent(), [Pdu::request(6, Body::DeliverSmResp)]);
+    world.link.handle_event(Event::Declined(one), world.now);
+    let declined = Status::RECEIVER_TEMPORARY;
+    let declined = Pdu { sequence: 5, status: declined, body: Body::DeliverSmResp };
+    assert_eq!(world.sent(), [declined]);
+}
+
+#[test]
+fn a_message_handed_out_before_the_connection_broke_is_not_acknowledged_on_the_next() {
+    let mut world = World::bound();
+    world.deliver(5, b"RB");
+    let handed = handed(&world.commands()[0]);
+    world.link.handle_event(Event::Disconnected, world.now);
+    world.pass(SECOND);
+    world.bind();
+    world.link.handle_event(Event::Taken(handed), world.now);
+    assert_eq!(world.sent(), []);
+}
+
+#[test]
+fn more_messages_than_anybody_takes_stay_with_the_center() {
+    let mut world = World::bound();
+    for sequence in 0..=u32::try_from(SMPP_UNANSWERED).unwrap() {
+        world.deliver(sequence + 1, b"RB");
+    }
+    assert_eq!(world.commands().len(), SMPP_UNANSWERED);
+    let [Pdu { status: Status::RECEIVER_TEMPORARY, .. }] = world.sent()[..] else {
+        panic!("not declined")
+    };
+}
+
+#[test]
+fn a_receipt_is_told_and_acknowledged_at_once() {
+    let mut world = World::bound();
+    let content = b"id:4f sub:001 dlvrd:001 stat:DELIVRD err:000 text:".to_vec();
+    let message = Message { esm_class: 4, content, ..Message::default() };
+    world.say(Pdu::request(5, Body::DeliverSm(message)));
+    let [Command::Receipt(receipt)] = &world.commands()[..] else { panic!("no receipt") };
+    assert_eq!((receipt.message_id.as_str(), receipt.state), ("4f", State::Delivered));
+    assert_eq!(world.sent(), [Pdu::request(5, Body::DeliverSmResp)]);
+}
+
+#[test]
+fn a_message_may_come_as_data_sm_too() {
+    let mut world = World::bound();
+    let message = Message { content: b"RB".to_vec(), ..Message::default() };
+    world.say(Pdu::request(5, Body::DataSm(message)));
+    let handed = handed(&world.commands()[0]);
+    world.link.handle_event(Event::Taken(handed), world.now);
+    assert_eq!(world.sent(), [Pdu::request(5, Body::DataSmResp(Text::default()))]);
+}
+
+#[test]
+fn a_shut_down_link_unbinds_and_ends() {
+    let mut world = World::bound();
+    world.link.handle_event(Event::ShutDown, world.now);
+    let [Pdu { sequence, body: Body::Unbind, .. }] = world.sent()[..] else {
+        panic!("not an unbind")
+    };
+    world.submit(1);
+    assert_eq!(world.commands(), [Command::Failed(SubmissionId(1), Failure::ShutDown)]);
+    world.answer(sequence, Status::OK, Body::UnbindResp);
+    assert_eq!(world.commands(), [Command::Disconnect(Lost::ShutDown)]);
+    assert!(world.link.is_ended());
+}
+
+#[test]
+fn an_unbind_without_an_answer_ends_all_the_same() {
+    let mut world = World::bound();
+    world.link.handle_event(Event::ShutDown, world.now);
+    world.pass(SMPP_UNBIND);
+    assert!(world.link.is_ended());
+}
+
+#[test]
+fn a_center_that_unbinds_is_answered_and_left() {
+    let mut world = World::bound();
+    world.say(Pdu::request(5, Body::Unbind));
+    assert_eq!(world.sent(), [Pdu::request(5, Body::UnbindResp)]);
+    assert_eq!(world.commands(), [Command::Disconnect(Lost::Unbound)]);
+    assert!(!world.link.is_ended());
+}
+
+/// A link, and the message center's side of its wire. Keeps the law of timeouts at every step.
+struct World {
+    link: Link,
+    now: Instant,
+    frames: Frames,
+}
+
+impl World {
+    fn new() -> Self {
+        #[expect(clippy::disallowed_methods, reason = "any instant will do to count from")]
+        let now = Instant::now();
+        let bind = Bind {
+            role: Role::Transceiver,
+            system_id: Text::new("public").unwrap(),
+            password: Password::new("secret").unwrap(),
+            system_type: Text::default(),
+        };
+        let mut config = Config::new(bind, Address::parse("70707").unwrap(), 1);
+        config.per_second = 1000;
+        Self { link: Link::new(config, now), now, frames: Frames::default() }
+    }
+
+    fn bound() -> Self {
+        let mut world = Self::new();
+        world.link.handle_timeout(world.now);
+        world.bind();
+        world
+    }
+
+    fn bind(&mut self) {
+        self.frames = Frames::default();
+        self.link.handle_event(Event::Connected, self.now);
+        let sequence = self.sent()[0].sequence;
+        self.answer(sequence, Status::OK, Body::BindResp(Role::Transceiver, Text::default()));
+        self.commands();
+    }
+
+    fn submit(&mut self, id: u64) {
+        let submission = Submission {
+            destination: Address::parse("+15550100777").unwrap(),
+            data_coding: 0,
+            content: id.to_string().into_bytes(),
+            until: self.now + 60 * SECOND,
+        };
+        self.link.handle_event(Event::Submit(SubmissionId(id), submission), self.now);
+    }
+
+    fn deliver(&mut self, sequence: u32, content: &[u8]) {
+        let message = Message { content: content.to_vec(), ..Message::default() };
+        self.say(Pdu::request(sequence, Body::DeliverSm(message)));
+    }
+
+    fn accept(&mut self, sequence: u32) {
+        self.answer(sequence, Status::OK, Body::SubmitSmResp(Text::new("4f").unwrap()));
+    }
+
+    fn refuse(&mut self, sequence: u32, status: Status) {
+        self.answer(sequence, status, Body::SubmitSmResp(Text::default()));
+    }
+
+    fn answer(&mut self, sequence: u32, status: Status, body: Body) {
+        self.say(Pdu { sequence, status, body });
+    }
+
+    fn say(&mut self, pdu: Pdu) {
+        let mut octets = Vec::new();
+        pdu.encode(&mut octets);
+        self.link.handle_input(&octets, self.now);
+    }
+
+    fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(at) = self.link.poll_timeout().filter(|it| *it <= end) {
+            self.now = self.now.max(at);
+            self.link.handle_timeout(self.now);
+            let next = self.link.poll_timeout();
+            assert!(next.is_none_or(|it| self.now < it), "a timeout that stays due");
+        }
+        self.now = end;
+    }
+
+    fn commands(&mut self) -> Vec<Command> {
+        std::iter::from_fn(|| self.link.poll_command()).collect()
+    }
+
+    fn sent(&mut self) -> Vec<Pdu> {
+        while let Some(octets) = self.link.poll_output() {
+            self.frames.extend(&octets);
+        }
+        let mut sent = Vec::new();
+        while let Some(framed) = self.frames.cut().unwrap() {
+            let Framed::Pdu(pdu) = framed else { panic!("{framed:?}") };
+            sent.push(pdu);
+        }
+        sent
+    }
+}
+
+fn submitted(id: u64) -> Command {
+    Command::Submitted(SubmissionId(id), Text::new("4f").unwrap())
+}
+
+fn failed(id: u64, status: Status) -> Command {
+    Command::Failed(SubmissionId(id), Failure::Refused(status))
+}
+
+fn handed(command: &Command) -> HandedId {
+    let Command::Hand { handed, .. } = command else { panic!("{command:?}") };
+    *handed
+}
+
+fn contents(sent: &[Pdu]) -> Vec<&[u8]> {
+    sent.iter()
+        .map(|pdu| {
+            let Body::SubmitSm(message) = &pdu.body else { panic!("{pdu:?}") };
+            message.content.as_slice()
+        })
+        .collect()
+}
