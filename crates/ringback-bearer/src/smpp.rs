@@ -1,0 +1,315 @@
+//! SMS over SMPP: the shell of [`link::Link`], with its connection, its clock and its queues.
+//!
+//! It decides nothing about the protocol: it carries octets and events to the link and does what
+//! the link says. Text goes out in the default alphabet, octets as 8-bit data, and never in parts.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::future::pending;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use ringback_proto::limits::{SMPP_QUEUE_FULL, SMS_CHARACTERS, SMS_OCTETS};
+use ringback_proto::smpp::link::{self, Command, Event, HandedId, Link, SubmissionId};
+use ringback_proto::smpp::pdu::Bind;
+use ringback_proto::smpp::status::{Remedy, Status};
+use ringback_proto::smpp::text::Address;
+use ringback_proto::smpp::wire::Lost;
+use ringback_proto::terminal::Callee;
+use rustls::pki_types::ServerName;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument, debug, error, info, info_span, warn};
+
+use crate::{Body, Delivery, Failure, Heard, Message, Order, tell};
+use connection::Connection;
+use receipts::Receipts;
+
+mod connection;
+mod receipts;
+
+/// Where the message center is, and the account there.
+#[derive(Debug)]
+pub struct Config {
+    /// `host:port`; the name is looked up again for each connection.
+    pub address: String,
+    /// TLS, unless the way to the operator is protected otherwise.
+    pub tls: Option<Tls>,
+    /// The account.
+    pub account: link::Config,
+}
+
+/// TLS to the message center.
+#[derive(Clone)]
+pub struct Tls {
+    /// Whom to trust.
+    pub config: Arc<rustls::ClientConfig>,
+    /// The name its certificate must hold.
+    pub name: ServerName<'static>,
+}
+
+struct Driver {
+    config: Config,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+    orders: mpsc::Receiver<Order>,
+    hearing: mpsc::Sender<Heard>,
+    link: Link,
+    connection: Connection,
+    stories: BTreeMap<SubmissionId, mpsc::Sender<Delivery>>,
+    receipts: Receipts,
+    to_hand: VecDeque<(HandedId, Heard)>,
+    next_submission: u64,
+    stopping: bool,
+}
+
+enum Happened {
+    Due,
+    ShutDown,
+    Ordered(Order),
+    /// Nobody holds the transmitter any more.
+    OrdersEnded,
+    Connection(connection::Happened),
+    /// The receiver can take one more message, or is gone.
+    Hearing {
+        open: bool,
+    },
+}
+
+impl Config {
+    /// The usual settings of an account; see [`link::Config::new`].
+    pub fn new(address: String, bind: Bind, source: Address) -> Self {
+        // The only chance here is when to reconnect: the hasher's seed is random enough for it.
+        let seed = RandomState::new().hash_one(&address);
+        Self { address, tls: None, account: link::Config::new(bind, source, seed) }
+    }
+}
+
+pub(crate) fn start(
+    config: Config,
+    tasks: &TaskTracker,
+    shutdown: CancellationToken,
+    orders: mpsc::Receiver<Order>,
+    hearing: mpsc::Sender<Heard>,
+) {
+    let span = info_span!("smpp", center = %config.address);
+    let driver = Driver {
+        link: Link::new(config.account.clone(), Instant::now().into_std()),
+        config,
+        tasks: tasks.clone(),
+        shutdown,
+        orders,
+        hearing,
+        connection: Connection::default(),
+        stories: BTreeMap::new(),
+        receipts: Receipts::default(),
+        to_hand: VecDeque::new(),
+        next_submission: 0,
+        stopping: false,
+    };
+    tasks.spawn(driver.run().instrument(span));
+}
+
+impl Driver {
+    async fn run(mut self) {
+        let mut orders_open = true;
+        loop {
+            self.obey();
+            if self.link.is_ended() {
+                return self.end();
+            }
+            let happened = self.wait(orders_open).await;
+            // Whatever happened may make the link submit: what was taken back goes first.
+            self.forget_unwanted();
+            let now = Instant::now().into_std();
+            match happened {
+                Happened::Due => {}
+                Happened::ShutDown => {
+                    self.stopping = true;
+                    self.link.handle_event(Event::ShutDown, now);
+                }
+                Happened::Ordered(order) => self.order(order),
+                Happened::OrdersEnded => orders_open = false,
+                Happened::Connection(happened) => self.connection_happened(happened),
+                Happened::Hearing { open } => self.hand(open),
+            }
+            // Whatever happened, what is due is due: a busy link must not starve its own timers.
+            if self.link.poll_timeout().is_some_and(|it| it <= now) {
+                self.link.handle_timeout(now);
+            }
+        }
+    }
+
+    async fn wait(&mut self, orders_open: bool) -> Happened {
+        let due = self.link.poll_timeout();
+        let due = async {
+            match due {
+                Some(at) => sleep_until(Instant::from_std(at)).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            () = due => Happened::Due,
+            () = self.shutdown.cancelled(), if !self.stopping => Happened::ShutDown,
+            order = self.orders.recv(), if orders_open && !self.link.is_full() => {
+                order.map_or(Happened::OrdersEnded, Happened::Ordered)
+            }
+            room = self.hearing.reserve(), if !self.to_hand.is_empty() => {
+                Happened::Hearing { open: room.is_ok() }
+            }
+            it = self.connection.happen() => Happened::Connection(it),
+        }
+    }
+
+    fn forget_unwanted(&mut self) {
+        let stories = &mut self.stories;
+        self.link.retain(|id| {
+            let wanted = stories.get(&id).is_some_and(|it| !it.is_closed());
+            if !wanted {
+                stories.remove(&id);
+            }
+            wanted
+        });
+    }
+
+    fn order(&mut self, order: Order) {
+        if order.progress.is_closed() {
+            return;
+        }
+        let submission = match submission(&order.message, order.until) {
+            Ok(submission) => submission,
+            Err(failure) => return order.tell(Delivery::Failed(failure)),
+        };
+        self.next_submission += 1;
+        let id = SubmissionId(self.next_submission);
+        self.stories.insert(id, order.progress);
+        self.link.handle_event(Event::Submit(id, submission), Instant::now().into_std());
+    }
+
+    fn connection_happened(&mut self, happened: connection::Happened) {
+        let now = Instant::now().into_std();
+        match happened {
+            connection::Happened::Connected => self.link.handle_event(Event::Connected, now),
+            connection::Happened::Read(octets) => self.link.handle_input(&octets, now),
+            connection::Happened::Wrote => {}
+            connection::Happened::Broke(cause) => {
+                warn!(error = %cause, "no connection to the message center");
+                self.to_hand.clear();
+                self.link.handle_event(Event::Disconnected, now);
+            }
+        }
+    }
+
+    fn hand(&mut self, open: bool) {
+        let Some((handed, heard)) = self.to_hand.pop_front() else { return };
+        let taken = open && self.hearing.try_send(heard).is_ok();
+        let event = if taken { Event::Taken(handed) } else { Event::Declined(handed) };
+        self.link.handle_event(event, Instant::now().into_std());
+    }
+
+    fn obey(&mut self) {
+        while let Some(octets) = self.link.poll_output() {
+            self.connection.write(&octets);
+        }
+        while let Some(command) = self.link.poll_command() {
+            match command {
+                Command::Connect => self.connection.connect(&self.config),
+                Command::Disconnect(lost) => self.disconnect(lost),
+                Command::Bound => info!("bound"),
+                Command::Submitted(id, message_id) => {
+                    let Some(progress) = self.stories.remove(&id) else { continue };
+                    let message_id = message_id.as_str().to_owned();
+                    debug!(message_id, "submitted");
+                    tell(&progress, Delivery::Submitted { message_id: message_id.clone() });
+                    self.receipts.insert(message_id, progress);
+                }
+                Command::Unknown(id) => self.tell_last(id, Delivery::Unknown),
+                Command::Failed(id, cause) => self.tell_last(id, Delivery::Failed(cause.into())),
+                Command::Hand { handed, source, destination, octets } => {
+                    let (from, to) = (source.to_string(), destination.to_string());
+                    self.to_hand.push_back((handed, Heard { octets, from, to }));
+                }
+                Command::Receipt(receipt) => self.receipts.tell(&receipt),
+            }
+        }
+    }
+
+    fn disconnect(&mut self, lost: Lost) {
+        match lost {
+            Lost::ShutDown => info!("unbound"),
+            // Somebody must act: trying again will not help.
+            Lost::Refused(_) | Lost::Foreign(_) => {
+                error!(reason = %lost, "lost the message center")
+            }
+            Lost::Length(_) | Lost::Silent | Lost::Unbound | Lost::Broken => {
+                warn!(reason = %lost, "lost the message center");
+            }
+        }
+        self.to_hand.clear();
+        self.connection.close(&self.tasks);
+    }
+
+    fn tell_last(&mut self, id: SubmissionId, step: Delivery) {
+        let Some(progress) = self.stories.remove(&id) else { return };
+        debug!(?step, "not submitted");
+        tell(&progress, step);
+    }
+
+    /// Refuses what came too late to be taken on.
+    fn end(mut self) {
+        self.orders.close();
+        while let Ok(order) = self.orders.try_recv() {
+            order.tell(Delivery::Failed(Failure::ShutDown));
+        }
+    }
+}
+
+fn submission(message: &Message, until: Instant) -> Result<link::Submission, Failure> {
+    let Callee::Number(number) = &message.to else {
+        return Err(Failure::Unsendable("SMS goes to call numbers only"));
+    };
+    let destination = Address::parse(&format!("+{}", number.digits()))
+        .ok_or(Failure::Unsendable("the call number is too long"))?;
+    let (data_coding, content) = match &message.body {
+        Body::Text(text) if SMS_CHARACTERS < text.len() => {
+            return Err(Failure::Unsendable("a text has at most 160 characters"));
+        }
+        Body::Text(text) if !text.bytes().all(is_invariant) => {
+            return Err(Failure::Unsendable("operators would change some of its characters"));
+        }
+        Body::Binary(octets) if SMS_OCTETS < octets.len() => {
+            return Err(Failure::Unsendable("a message has at most 140 octets"));
+        }
+        Body::Text(text) => (0, text.clone().into_bytes()),
+        Body::Binary(octets) => (4, octets.clone()),
+    };
+    let until = until.into_std();
+    Ok(link::Submission { destination, data_coding, content, until })
+}
+
+/// Whether a character is the same in ASCII, Latin-1 and GSM-7, and costs one septet.
+fn is_invariant(octet: u8) -> bool {
+    octet == b' ' || octet.is_ascii_graphic() && !b"$@[\\]^_`{|}~".contains(&octet)
+}
+
+impl From<link::Failure> for Failure {
+    fn from(cause: link::Failure) -> Self {
+        match cause {
+            link::Failure::Expired => Self::Expired,
+            link::Failure::ShutDown => Self::ShutDown,
+            link::Failure::Refused(status) => Self::Refused {
+                reason: status.to_string(),
+                permanent: status.remedy() == Remedy::Never,
+                retry_after: (status == Status::QUEUE_FULL).then_some(SMPP_QUEUE_FULL),
+            },
+        }
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls").field("name", &self.name).finish_non_exhaustive()
+    }
+}
