@@ -1,0 +1,12 @@
+//! The binary and its library: the roles of Ringback, knitted together here and nowhere else.
+
+pub mod limits;
+pub mod telemetry;
+
+pub mod proxy_v2;
+pub mod socket;
+pub mod splice;
+pub mod tunnel;
+
+
+

@@ -1,0 +1,109 @@
+//! Every bound of the shells: waits, queues and heads. When one is met, its line says who loses.
+
+use std::time::Duration;
+
+/// Octets a client may send before its terminal is named (HTTP head, ClientHello); then it is refused.
+pub const HEAD_OCTETS: usize = 16 * 1024;
+/// How long a client may take to name its terminal; then it is refused.
+pub const HEAD_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a private proxy may take from TCP to a whole hello; then its tunnel is closed.
+pub const HELLO_PATIENCE: Duration = Duration::from_secs(15);
+/// How far ahead sequence numbers are reserved on disk, in numbers and so in seconds; a crash skips
+/// what was reserved.
+pub const SEQUENCE_RESERVE: u32 = 3_600;
+/// How often the reserve is looked after: often enough that no ring finds it used up by the clock.
+pub const SEQUENCE_CHECK: Duration = Duration::from_secs(600);
+/// Clients held or served at once by one public proxy; the newest is closed at once.
+pub const CLIENTS: usize = 16_384;
+/// Connections on the dial-back port that have not said a whole hello; the oldest is closed.
+pub const STRANGERS: usize = 1_024;
+/// The same of one network (/24 or /56); its oldest is closed.
+pub const STRANGERS_PER_NETWORK: usize = 256;
+/// Connections that the kernel keeps for a listener that is busy; it drops the newest.
+pub const BACKLOG: i32 = 1_024;
+/// Events under way to a role's machine; whoever reports the next waits.
+pub const EVENTS: usize = 1_024;
+/// Orders under way to one tunnel; when they do not fit, the tunnel is closed.
+pub const ORDERS: usize = 128;
+/// How long a private proxy keeps silent about further signals that it does not obey.
+pub const COMPLAINT_PAUSE: Duration = Duration::from_secs(60);
+/// How long accepting pauses after the system refused, so that a full table does not spin.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long a connection to a service may take; then the terminal counts as silent.
+pub const SERVICE_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a TCP connection to a public proxy may take; then the dial has failed.
+pub const DIAL_PATIENCE: Duration = Duration::from_secs(10);
+/// How long the network may take to tell its NAT64 prefix; then it counts as having none.
+pub const NAT64_PATIENCE: Duration = Duration::from_secs(2);
+/// How long the answer to a hello or to an open may take; then the tunnel is lost.
+pub const ANSWER_PATIENCE: Duration = Duration::from_secs(15);
+/// How long a few octets may take to be written; then whoever does not read them is cut off.
+pub const SAY_PATIENCE: Duration = Duration::from_secs(5);
+/// How often a tunnel on standby is pinged: below the idle limits seen at carriers' NATs.
+pub const STANDBY_PING: Duration = Duration::from_secs(25);
+/// How long a pong may take; then the tunnel is lost.
+pub const PONG_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a tunnel may say nothing to its private proxy before it counts as lost: pings come
+/// more often.
+pub const STANDBY_SILENCE: Duration = Duration::from_secs(60);
+
+/// Octets of a DNS query; a longer datagram is a format error, a longer message ends its connection.
+pub const DNS_QUERY_OCTETS: usize = 4096;
+/// DNS connections at once; the newest wait in the kernel's backlog.
+pub const DNS_CONNECTIONS: usize = 256;
+/// DNS connections at once from one source prefix; the newest is closed.
+pub const DNS_CONNECTIONS_PER_PREFIX: usize = 32;
+/// How long a DNS connection may be silent between two queries; then it is closed.
+pub const DNS_IDLE: Duration = Duration::from_secs(10);
+/// How long a DNS query may take from its first octet, and its answer to be taken; then the connection is closed.
+pub const DNS_MESSAGE_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the responder rests when it can neither receive nor accept, as when descriptors have run out.
+pub const DNS_REST: Duration = Duration::from_millis(100);
+
+// The simulated operator.
+
+/// Connections it holds at once; the newest is refused.
+pub const OPERATOR_CONNECTIONS: usize = 64;
+/// Binds of one account; the newest is refused.
+pub const OPERATOR_BINDS: usize = 8;
+/// Messages under way; the newest is refused with a full queue.
+pub const OPERATOR_UNDER_WAY: usize = 10_000;
+/// Messages stored for an account that is not bound; the oldest is lost.
+pub const OPERATOR_STORED: usize = 1_000;
+/// Messages handed to one ESME and not yet acknowledged; the next ones wait.
+pub const OPERATOR_DELIVERING: usize = 32;
+/// Events of the sessions that wait for the exchange; a session that has one more waits.
+pub const OPERATOR_EVENTS: usize = 256;
+/// Words for one session: more than its unanswered submissions and deliveries. If they do not fit, it ends.
+pub const OPERATOR_TOLD: usize = 128;
+/// Octets an ESME may leave unread; then it is dropped.
+pub const OPERATOR_UNWRITTEN_OCTETS: usize = 256 * 1024;
+/// How long an ESME may take to bind; then it is dropped.
+pub const OPERATOR_BIND_PATIENCE: Duration = Duration::from_secs(5);
+/// How long an ESME may be idle before it is asked whether it is alive.
+pub const OPERATOR_IDLE: Duration = Duration::from_secs(30);
+/// How long an ESME may take to answer; then its messages are delivered again.
+pub const OPERATOR_ANSWER_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a connection's end may take; then it is cut.
+pub const OPERATOR_FAREWELL: Duration = Duration::from_secs(2);
+/// When a message is delivered again that an ESME could not take.
+pub const OPERATOR_AGAIN: Duration = Duration::from_secs(1);
+/// How long a message is kept at most; then it is lost.
+pub const OPERATOR_VALIDITY: Duration = Duration::from_secs(48 * 3600);
+/// The longest delay that can be configured.
+pub const OPERATOR_DELAY: Duration = Duration::from_secs(3600);
+/// Header fields of a request head that is read here; a request with more is refused.
+pub const HEAD_FIELDS: usize = 128;
+/// How long a refused client may take to hear it and hang up; then its connection is reset.
+pub const FAREWELL_PATIENCE: Duration = Duration::from_secs(3);
+/// Octets of a refused client that are read and thrown away, so that it hears the refusal instead
+/// of a reset; whoever sends more is reset.
+pub const FAREWELL_OCTETS: u64 = 1024 * 1024;
+/// Octets of a splice's buffer, one for each direction; whoever writes faster waits.
+pub const SPLICE_OCTETS: usize = 64 * 1024;
+/// How long a connection is silent before the kernel asks whether the other end is still there.
+pub const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
+/// How long the kernel waits before it asks again.
+pub const KEEPALIVE_AGAIN: Duration = Duration::from_secs(10);
+/// How often the kernel asks in vain before the connection counts as cut.
+pub const KEEPALIVE_TRIES: u32 = 3;

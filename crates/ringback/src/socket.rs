@@ -1,0 +1,39 @@
+//! A TCP socket as every connection of ours wants it: prompt, watched, and cut unless ended.
+//!
+//! Sets options only. There is no `TCP_USER_TIMEOUT` among them, on purpose: Linux applies it to a
+//! reader that has merely stopped reading too (a pager, a paused player), and cuts what
+//! back-pressure should hold. A path that dies under octets on their way is found by the splice's
+//! idle limit.
+
+use std::io;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::TcpStream;
+
+use crate::limits;
+
+/// Sends small writes at once, and has the kernel find out when the other end is gone.
+pub fn tune(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new()
+        .with_time(limits::KEEPALIVE_AFTER)
+        .with_interval(limits::KEEPALIVE_AGAIN)
+        .with_retries(limits::KEEPALIVE_TRIES);
+    SockRef::from(stream).set_tcp_keepalive(&keepalive)
+}
+
+/// From now on the socket is reset when it is dropped, however that comes about.
+pub fn arm(stream: &TcpStream) -> io::Result<()> {
+    stream.set_zero_linger()
+}
+
+/// Takes [`arm`] back: when the socket is dropped, what is under way still arrives.
+pub fn disarm(stream: &TcpStream) -> io::Result<()> {
+    SockRef::from(stream).set_linger(None)
+}
+
+/// Resets the connection: the other end sees an error, never an end.
+pub fn reset(stream: TcpStream) {
+    // Fails only on a socket that is broken already, whose other end sees no clean end either.
+    let _ = arm(&stream);
+}

@@ -1,0 +1,226 @@
+//! The authenticated pipe from the private to the public proxy.
+//!
+//! Proves to each end who the other one is, and carries octets. Whether that other one may come in
+//! is not asked here: that is the switchboard's question, and the hello's. Handshakes have no limit
+//! of their own: whoever starts one bounds the time up to the whole hello.
+
+mod talk;
+pub mod tls;
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use aws_lc_rs::signature::Ed25519KeyPair;
+use ringback_proto::access_request::Sid;
+use ringback_proto::switchboard::PublicKey;
+use rustls::crypto::aws_lc_rs::sign::any_eddsa_type;
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use rustls::sign::CertifiedKey;
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use zeroize::Zeroizing;
+
+use crate::socket;
+use crate::splice::Leg;
+
+pub use talk::Talk;
+pub use tls::{Acceptor, Dialer, SERVER_NAME};
+
+/// What a proxy proves with who it is.
+#[derive(Clone)]
+pub struct Identity {
+    key: Arc<CertifiedKey>,
+    public: PublicKey,
+}
+
+/// One tunnel, by the type of its security protocol. End of input without the other end having
+/// said so is an error, never an end.
+#[derive(Debug)]
+pub enum Tunnel {
+    /// TLS 1.3 with raw public keys.
+    Tls(Box<tls::TlsTunnel>),
+}
+
+/// Why a key cannot be used as an identity.
+#[derive(Debug, Error)]
+pub enum BadKey {
+    /// Not PEM, or not labelled as a private key.
+    #[error(
+        "not a PEM file with one PRIVATE KEY; make one with `openssl genpkey -algorithm ed25519`"
+    )]
+    Pem,
+    /// Not an Ed25519 key.
+    #[error(
+        "not an Ed25519 private key in PKCS #8; make one with `openssl genpkey -algorithm ed25519`"
+    )]
+    Ed25519,
+    /// The system gave no randomness.
+    #[error("no key could be made: the system gives no randomness")]
+    Randomness,
+}
+
+/// Why there is no tunnel.
+#[derive(Debug, Error)]
+pub enum NoTunnel {
+    /// The connection broke or the other end is not who it should be.
+    #[error("the tunnel's handshake failed; see that each proxy has the other's public key")]
+    Handshake(#[from] io::Error),
+    /// The other end is no proxy of ours.
+    #[error("the other end does not speak ringback/1; see that the port is a public proxy's")]
+    Protocol,
+}
+
+impl NoTunnel {
+    /// Whether the other end was reached and is not who it should be: dialing again is of no use.
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            // What TLS itself has refused comes as invalid data; anything else is the network's.
+            Self::Handshake(fault) => fault.kind() == io::ErrorKind::InvalidData,
+            Self::Protocol => true,
+        }
+    }
+}
+
+impl Identity {
+    /// Makes a private key, as the PEM text to keep.
+    pub fn generate() -> Result<Zeroizing<String>, BadKey> {
+        let pair = Ed25519KeyPair::generate().map_err(|_| BadKey::Randomness)?;
+        let der = pair.to_pkcs8v1().map_err(|_| BadKey::Randomness)?;
+        Ok(Zeroizing::new(pem::encode(&pem::Pem::new("PRIVATE KEY", der.as_ref()))))
+    }
+
+    /// Reads a private key in PEM.
+    pub fn from_pem(text: &str) -> Result<Self, BadKey> {
+        let parsed = pem::parse(text).map_err(|_| BadKey::Pem)?;
+        if parsed.tag() != "PRIVATE KEY" {
+            return Err(BadKey::Pem);
+        }
+        Self::from_der(&Zeroizing::new(parsed.into_contents()))
+    }
+
+    /// Reads a private key in DER (PKCS #8).
+    pub fn from_der(pkcs8: &[u8]) -> Result<Self, BadKey> {
+        let key = any_eddsa_type(&PrivatePkcs8KeyDer::from(pkcs8)).map_err(|_| BadKey::Ed25519)?;
+        let spki = key.public_key().ok_or(BadKey::Ed25519)?;
+        let public = PublicKey::parse(&spki).ok_or(BadKey::Ed25519)?;
+        let certificate = vec![CertificateDer::from(spki.to_vec())];
+        Ok(Self { key: Arc::new(CertifiedKey::new(certificate, key)), public })
+    }
+
+    /// The key that others know this proxy by.
+    pub fn public_key(&self) -> &PublicKey {
+        &self.public
+    }
+}
+
+impl Tunnel {
+    /// Who the other end has proved to be.
+    pub fn peer(&self) -> &PublicKey {
+        match self {
+            Self::Tls(tunnel) => tunnel.peer(),
+        }
+    }
+
+    /// What only the two ends of this very tunnel know, bound to one session.
+    pub fn exporter(&self, sid: &Sid) -> [u8; 32] {
+        match self {
+            Self::Tls(tunnel) => tunnel.exporter(sid),
+        }
+    }
+
+    /// Cuts the tunnel: the other end sees an error, never an end.
+    pub fn reset(self) {
+        // Fails only on a socket that is broken already.
+        let _ = socket::arm(self.socket());
+    }
+}
+
+impl Leg for Tunnel {
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Tls(tunnel) => tunnel.socket(),
+        }
+    }
+}
+
+impl AsyncRead for Tunnel {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tls(tunnel) => Pin::new(tunnel.stream()).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Tunnel {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        octets: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tls(tunnel) => Pin::new(tunnel.stream()).poll_write(cx, octets),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tls(tunnel) => Pin::new(tunnel.stream()).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tls(tunnel) => Pin::new(tunnel.stream()).poll_shutdown(cx),
+        }
+    }
+}
+
+/// Shows the public key only.
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Identity").field(&self.public).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 8410, 10.3 and 10.1.
+    const PRIVATE: &str = "-----BEGIN PRIVATE KEY-----\n\
+        MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n\
+        -----END PRIVATE KEY-----\n";
+    const PUBLIC: &str = "-----BEGIN PUBLIC KEY-----\n\
+        MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n\
+        -----END PUBLIC KEY-----\n";
+
+    #[test]
+    fn the_key_of_the_specification_has_the_public_key_of_the_specification() {
+        let identity = Identity::from_pem(PRIVATE).unwrap();
+        let public = PublicKey::parse(pem::parse(PUBLIC).unwrap().contents()).unwrap();
+        assert_eq!(*identity.public_key(), public);
+    }
+
+    #[test]
+    fn a_generated_key_reads_back_and_is_another_each_time() {
+        let (one, other) = (Identity::generate().unwrap(), Identity::generate().unwrap());
+        let public = |text: &str| *Identity::from_pem(text).unwrap().public_key();
+        assert_ne!(public(&one), public(&other));
+        assert_eq!(public(&one), public(&one));
+    }
+
+    #[test]
+    fn what_is_no_ed25519_private_key_is_no_identity() {
+        assert!(matches!(Identity::from_pem("nothing"), Err(BadKey::Pem)));
+        assert!(matches!(Identity::from_pem(PUBLIC), Err(BadKey::Pem)));
+        assert!(matches!(Identity::from_der(&[0x30, 0]), Err(BadKey::Ed25519)));
+    }
+}

@@ -1,0 +1,88 @@
+//! What is said in a tunnel before a session's bytes: reads whole frames, never one octet too many
+//! for whoever takes the tunnel over.
+
+use std::io;
+
+use ringback_proto::hello::Garbled;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+use super::Tunnel;
+use crate::limits::SAY_PATIENCE;
+
+/// Octets read at once; more than one frame may be among them.
+const READ_OCTETS: usize = 2_048;
+
+/// A tunnel and what was heard of it but not yet understood.
+#[derive(Debug)]
+pub struct Talk {
+    tunnel: Tunnel,
+    heard: Vec<u8>,
+}
+
+impl Talk {
+    /// Begins to talk in a fresh tunnel.
+    pub fn new(tunnel: Tunnel) -> Self {
+        Self { tunnel, heard: Vec::new() }
+    }
+
+    /// The tunnel itself, to ask who is at its other end.
+    pub fn tunnel(&self) -> &Tunnel {
+        &self.tunnel
+    }
+
+    /// Hears exactly `N` octets.
+    pub async fn exactly<const N: usize>(&mut self) -> io::Result<[u8; N]> {
+        while self.heard.len() < N {
+            self.more().await?;
+        }
+        let octets = self.heard.drain(..N).collect::<Vec<u8>>();
+        octets.try_into().map_err(|_| io::ErrorKind::InvalidData.into())
+    }
+
+    /// Hears one frame. Nothing is lost if the future is dropped before it is done.
+    pub async fn frame<F>(
+        &mut self,
+        decode: impl Fn(&[u8]) -> Result<Option<(F, usize)>, Garbled>,
+    ) -> io::Result<F> {
+        loop {
+            let decoded = decode(&self.heard);
+            let decoded =
+                decoded.map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault))?;
+            if let Some((frame, octets)) = decoded {
+                self.heard.drain(..octets);
+                return Ok(frame);
+            }
+            self.more().await?;
+        }
+    }
+
+    /// Says something, whole, to an end that listens: within [`SAY_PATIENCE`].
+    pub async fn say(&mut self, octets: &[u8]) -> io::Result<()> {
+        let said = async {
+            self.tunnel.write_all(octets).await?;
+            self.tunnel.flush().await
+        };
+        timeout(SAY_PATIENCE, said).await?
+    }
+
+    /// Ends the tunnel in order: nothing more will be said.
+    pub async fn close(mut self) {
+        // An end that does not take even this is not waited for; the socket is closed all the same.
+        let _ = timeout(SAY_PATIENCE, self.tunnel.shutdown()).await;
+    }
+
+    /// Hands the tunnel over, with the octets of the session that were already heard.
+    pub fn into_parts(self) -> (Tunnel, Vec<u8>) {
+        (self.tunnel, self.heard)
+    }
+
+    async fn more(&mut self) -> io::Result<()> {
+        self.heard.reserve(READ_OCTETS);
+        let octets = (&mut self.tunnel).take(READ_OCTETS as u64).read_buf(&mut self.heard).await?;
+        if octets == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(())
+    }
+}

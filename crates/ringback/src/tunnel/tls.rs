@@ -1,0 +1,281 @@
+//! A tunnel over TLS 1.3: raw public keys both ways (RFC 7250), hybrid key exchange, no resumption.
+//!
+//! The public proxy is the server. It lets any Ed25519 key finish the handshake that proves to
+//! hold its private half; the private proxy accepts one key only, the one it dials for.
+
+use std::fmt;
+use std::sync::Arc;
+
+use ringback_proto::access_request::Sid;
+use ringback_proto::hello::EXPORTER_LABEL;
+use ringback_proto::switchboard::PublicKey;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{AlwaysResolvesClientRawPublicKeys, Resumption};
+use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
+use rustls::crypto::{CryptoProvider, verify_tls13_signature_with_raw_key};
+use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{AlwaysResolvesServerRawPublicKeys, NoServerSessionStorage};
+use rustls::{
+    CertificateError, ClientConfig, CommonState, DigitallySignedStruct, DistinguishedName, Error,
+    PeerIncompatible, ServerConfig, SignatureScheme, version,
+};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
+
+use super::{Identity, NoTunnel, Tunnel};
+use crate::socket;
+
+/// The server name every private proxy gives: it tells a dial-back from a client on a shared port,
+/// and says nothing to whoever listens on the way.
+pub const SERVER_NAME: &str = "ringback.invalid";
+/// The only protocol of a tunnel (ALPN, RFC 7301).
+const PROTOCOL: &[u8] = b"ringback/1";
+
+/// A TLS 1.3 connection whose other end has proved a key.
+pub struct TlsTunnel {
+    stream: TlsStream<TcpStream>,
+    peer: PublicKey,
+}
+
+/// The public proxy's end: turns connections into tunnels.
+#[derive(Clone)]
+pub struct Acceptor(TlsAcceptor);
+
+/// The private proxy's end: turns connections into tunnels.
+#[derive(Clone, Debug)]
+pub struct Dialer(Identity);
+
+impl Acceptor {
+    /// Accepts as the public proxy of this identity.
+    pub fn new(identity: &Identity) -> Self {
+        Self(TlsAcceptor::from(Arc::new(server_config(identity))))
+    }
+
+    /// Shakes hands with whoever has dialed.
+    pub async fn accept(&self, stream: TcpStream) -> Result<Tunnel, NoTunnel> {
+        socket::tune(&stream)?;
+        TlsTunnel::finish(self.0.accept(stream).await?.into())
+    }
+}
+
+impl Dialer {
+    /// Dials as the private proxy of this identity.
+    pub fn new(identity: Identity) -> Self {
+        Self(identity)
+    }
+
+    /// Shakes hands with the public proxy of this key, and with no other. That the public proxy has
+    /// accepted *our* key shows only in what it sends: in TLS 1.3 a client's handshake ends first.
+    pub async fn dial(&self, stream: TcpStream, server: &PublicKey) -> Result<Tunnel, NoTunnel> {
+        socket::tune(&stream)?;
+        let mut config = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&version::TLS13])
+            .expect("the provider has suites and a group for TLS 1.3")
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Only(*server, provider())))
+            .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(
+                self.0.key.clone(),
+            )));
+        config.alpn_protocols = vec![PROTOCOL.to_vec()];
+        config.resumption = Resumption::disabled();
+        let name = ServerName::try_from(SERVER_NAME).expect("the server name is a host name");
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+        TlsTunnel::finish(stream.into())
+    }
+}
+
+impl TlsTunnel {
+    fn finish(stream: TlsStream<TcpStream>) -> Result<Tunnel, NoTunnel> {
+        let (_, session) = stream.get_ref();
+        let peer = peer(session).ok_or(NoTunnel::Protocol)?;
+        Ok(Tunnel::Tls(Box::new(Self { stream, peer })))
+    }
+
+    pub(super) fn peer(&self) -> &PublicKey {
+        &self.peer
+    }
+
+    pub(super) fn exporter(&self, sid: &Sid) -> [u8; 32] {
+        let (label, context) = (EXPORTER_LABEL, Some(&sid.0[..]));
+        let exported = match &self.stream {
+            TlsStream::Client(it) => it.get_ref().1.export_keying_material([0; 32], label, context),
+            TlsStream::Server(it) => it.get_ref().1.export_keying_material([0; 32], label, context),
+        };
+        exported.expect("the handshake is complete and 32 octets can be exported")
+    }
+
+    pub(super) fn socket(&self) -> &TcpStream {
+        self.stream.get_ref().0
+    }
+
+    pub(super) fn stream(&mut self) -> &mut TlsStream<TcpStream> {
+        &mut self.stream
+    }
+}
+
+/// The other end's key, if it speaks our protocol: rustls lets a peer without any ALPN through.
+fn peer(session: &CommonState) -> Option<PublicKey> {
+    if session.alpn_protocol() != Some(PROTOCOL) {
+        return None;
+    }
+    let [key] = session.peer_certificates()? else { return None };
+    PublicKey::parse(key)
+}
+
+fn server_config(identity: &Identity) -> ServerConfig {
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&version::TLS13])
+        .expect("the provider has suites and a group for TLS 1.3")
+        .with_client_cert_verifier(Arc::new(Anyone(provider())))
+        .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(identity.key.clone())));
+    config.alpn_protocols = vec![PROTOCOL.to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    let kx_groups = vec![kx_group::X25519MLKEM768];
+    Arc::new(CryptoProvider { kx_groups, ..default_provider() })
+}
+
+/// Accepts every Ed25519 key that is proved.
+#[derive(Debug)]
+struct Anyone(Arc<CryptoProvider>);
+
+/// Accepts one key.
+#[derive(Debug)]
+struct Only(PublicKey, Arc<CryptoProvider>);
+
+impl ClientCertVerifier for Anyone {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        key: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let Some(_) = PublicKey::parse(key) else {
+            return Err(CertificateError::BadEncoding.into());
+        };
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(PeerIncompatible::Tls12NotOffered.into())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        key: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify(&self.0, message, key, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        true
+    }
+}
+
+impl ServerCertVerifier for Only {
+    fn verify_server_cert(
+        &self,
+        key: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if key.as_ref() != self.0.0 {
+            return Err(CertificateError::ApplicationVerificationFailure.into());
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(PeerIncompatible::Tls12NotOffered.into())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        key: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify(&self.1, message, key, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        true
+    }
+}
+
+fn verify(
+    provider: &CryptoProvider,
+    message: &[u8],
+    key: &CertificateDer<'_>,
+    signed: &DigitallySignedStruct,
+) -> Result<HandshakeSignatureValid, Error> {
+    let key = SubjectPublicKeyInfoDer::from(key.as_ref());
+    let algorithms = &provider.signature_verification_algorithms;
+    verify_tls13_signature_with_raw_key(message, &key, signed, algorithms)
+}
+
+impl fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Acceptor")
+    }
+}
+
+impl fmt::Debug for TlsTunnel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsTunnel").field("peer", &self.peer).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_does_not_speak_our_protocol_is_not_believed() {
+        let identity = Identity::from_pem(&Identity::generate().unwrap()).unwrap();
+        let mut config = server_config(&identity);
+        config.alpn_protocols.clear();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let dialed = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        let dialer = Dialer::new(identity.clone());
+        let (tunnel, _) = tokio::join!(
+            dialer.dial(dialed, identity.public_key()),
+            TlsAcceptor::from(Arc::new(config)).accept(accepted)
+        );
+        assert!(matches!(tunnel, Err(NoTunnel::Protocol)), "{tunnel:?}");
+    }
+}
