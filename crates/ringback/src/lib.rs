@@ -3,6 +3,7 @@
 pub mod limits;
 pub mod telemetry;
 
+pub mod ingress;
 pub mod proxy_v2;
 pub mod socket;
 pub mod splice;
