@@ -9,5 +9,6 @@ pub mod socket;
 pub mod splice;
 pub mod tunnel;
 
+pub mod operator;
 
 
