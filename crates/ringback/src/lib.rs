@@ -10,5 +10,6 @@ pub mod splice;
 pub mod tunnel;
 
 pub mod operator;
+pub mod responder;
 
 
