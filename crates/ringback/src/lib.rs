@@ -1,5 +1,8 @@
 //! The binary and its library: the roles of Ringback, knitted together here and nowhere else.
 
+pub mod cli;
+pub mod config;
+pub mod keys;
 pub mod limits;
 pub mod telemetry;
 
@@ -10,6 +13,11 @@ pub mod splice;
 pub mod tunnel;
 
 pub mod operator;
+pub mod private;
+pub mod public;
 pub mod responder;
 
+pub mod reload;
 
+mod clock;
+mod state;

@@ -1,0 +1,139 @@
+//! The command line: what can be asked of the binary.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::keys::Suite;
+use crate::telemetry::Format;
+
+/// Reach a server on a terminal behind an operator's NAT and firewall: it is rung, and calls back.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, arg_required_else_help = true)]
+pub struct Cli {
+    /// How log lines look; RINGBACK_LOG chooses which there are.
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    pub log: Format,
+    /// End when standard input ends, and so with whoever has started this process.
+    #[arg(long, global = true, hide = true)]
+    pub with_parent: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show the whole method on this machine: ring by SMS, dial back, splice.
+    Demo(Demo),
+    /// Run a public proxy: hold clients, ring, pair, splice (and answer DNS, if configured).
+    Public(File),
+    /// Run a private proxy: hear rings, connect to the terminal, dial back.
+    Private(File),
+    /// Answer DNS for terminals' names, where the public proxy does not do so itself.
+    Responder(File),
+    /// Run a simulated operator: a message center that speaks SMPP, for tests without a SIM.
+    Operator(File),
+    /// Check a configuration and everything it names, and do nothing else.
+    Check(File),
+    /// Make keys.
+    Key {
+        /// Whose.
+        #[command(subcommand)]
+        of: Key,
+    },
+    /// Make the demo's one access, and print it as JSON.
+    #[command(hide = true)]
+    Visit {
+        /// Who is asked for the name.
+        #[arg(long)]
+        dns: SocketAddr,
+        /// The port that is connected to.
+        #[arg(long)]
+        port: u16,
+        /// Whose name is asked for.
+        host: String,
+    },
+    /// Try to connect without any proxy, and print what came of it.
+    #[command(hide = true)]
+    Direct {
+        /// Where to.
+        to: SocketAddr,
+    },
+    /// Run the demo's mobile server: a patient's readings.
+    #[command(hide = true)]
+    Readings {
+        /// Where it listens.
+        #[arg(long)]
+        listen: SocketAddr,
+    },
+}
+
+/// A command that reads a configuration file.
+#[derive(Debug, Args)]
+pub struct File {
+    /// The configuration file (TOML).
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// Keys that can be made.
+#[derive(Debug, Subcommand)]
+pub enum Key {
+    /// A proxy's identity: NAME.key stays with it, NAME.pub goes to the other proxy.
+    Identity {
+        /// Path without suffix.
+        #[arg(long, value_name = "NAME")]
+        out: PathBuf,
+    },
+    /// One terminal's keys: NAME.public.keys and NAME.private.keys, one for each proxy.
+    Terminal {
+        /// Path without suffix.
+        #[arg(long, value_name = "NAME")]
+        out: PathBuf,
+        /// How its signals are sealed.
+        #[arg(long, value_enum, default_value_t = Suite::Hpke)]
+        suite: Suite,
+    },
+}
+
+/// How the demo is run.
+#[derive(Clone, Debug, Args)]
+pub struct Demo {
+    /// Make one access with a plain HTTP client, print its steps, and exit: 0 if it succeeded.
+    #[arg(long)]
+    pub once: bool,
+    /// Print one JSON object a line instead of an account for people.
+    #[arg(long)]
+    pub json: bool,
+    /// Expose this local server instead of the built-in one.
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "lab", value_parser = host_and_port)]
+    pub to: Option<String>,
+    /// How long the simulated operator takes to deliver an SMS.
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0, value_parser = sms_delay)]
+    pub sms_delay: f64,
+    /// Run everything in network namespaces behind a real NAT and firewall.
+    #[arg(long)]
+    pub lab: bool,
+    /// How much later everything between the lab's operator and its Internet arrives, each way.
+    #[arg(long, hide = true, value_name = "MILLISECONDS", requires = "lab")]
+    pub lab_delay: Option<u16>,
+}
+
+fn host_and_port(text: &str) -> Result<String, String> {
+    let (host, port) = text.rsplit_once(':').unwrap_or_default();
+    if host.is_empty() || port.parse::<u16>().is_err() {
+        return Err("must be host:port, such as localhost:8000".into());
+    }
+    Ok(text.into())
+}
+
+fn sms_delay(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text.trim_end_matches('s').parse().map_err(|_| "not a number of seconds")?;
+    if (0.0..=50.0).contains(&seconds) {
+        return Ok(seconds);
+    }
+    Err("must lie between 0 and 50 seconds: clients wait 60".into())
+}

@@ -1,0 +1,194 @@
+//! The private proxy's configuration: whom it answers for, whom it dials, what it connects to.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ringback_proto::access_request::{Kid, OpeningKey};
+use ringback_proto::nat64::Prefix;
+use ringback_proto::switchboard::PublicKey;
+use ringback_proto::terminal::{CallNumber, Callee, ServiceId};
+
+use super::bearer::{self, BearerConfig};
+use super::section::Section;
+use crate::keys;
+use crate::tunnel::Identity;
+
+/// What a private proxy runs by.
+#[derive(Debug)]
+pub struct PrivateConfig {
+    /// Its TLS identity.
+    pub identity: Identity,
+    /// Where replay windows are kept.
+    pub state: PathBuf,
+    /// How an IPv6-only operator's network reaches IPv4 addresses.
+    pub nat64: Nat64,
+    /// How long a splice may be idle.
+    pub idle: Duration,
+    /// How long splices may go on after a stop.
+    pub grace: Duration,
+    /// What signals come by, by name.
+    pub bearers: BTreeMap<String, BearerConfig>,
+    /// Whom it may dial.
+    pub public_proxies: Vec<PublicProxy>,
+    /// Whom it answers for.
+    pub subscriptions: Vec<Subscription>,
+}
+
+/// Where the NAT64 prefix comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nat64 {
+    /// There is none: addresses are dialed as they are.
+    Off,
+    /// Asked of the network when first needed (RFC 7050).
+    Discover,
+    /// As configured.
+    Prefix(Prefix),
+}
+
+/// A public proxy that may be dialed.
+#[derive(Clone, Debug)]
+pub struct PublicProxy {
+    /// What the file calls it.
+    pub name: String,
+    /// Proves that it is the one.
+    pub public_key: PublicKey,
+    /// Where it may be dialed, exactly.
+    pub addresses: Vec<SocketAddr>,
+}
+
+/// One terminal that is answered for.
+#[derive(Debug)]
+pub struct Subscription {
+    /// Opens its signals.
+    pub key: OpeningKey,
+    /// Whom its signals are for.
+    pub callee: Callee,
+    /// Which public proxies may ring it, by place in the list.
+    pub public_proxies: Vec<usize>,
+    /// What it serves and where.
+    pub services: BTreeMap<ServiceId, ServiceTarget>,
+}
+
+/// Where a service is connected to.
+#[derive(Clone, Debug)]
+pub struct ServiceTarget {
+    /// `host:port`, looked up at each connection, since a terminal's address is dynamic.
+    pub address: String,
+    /// Whether the connection begins with a PROXY protocol header that tells the client's address.
+    pub proxy_protocol: bool,
+}
+
+/// Reads the whole file of a private proxy.
+pub(super) fn read(root: &mut Section<'_>) -> Option<PrivateConfig> {
+    let bearers = bearer::read_all(root);
+    let mut base = root.section("private")?;
+    let identity = base.file("identity", keys::read_identity);
+    let state = base.path("state");
+    let nat64 = read_nat64(&mut base);
+    let idle = base.seconds("idle_seconds", 10, 31_536_000, 3600);
+    let grace = base.seconds("grace_seconds", 0, 3600, 30);
+    base.finish();
+    if root.lacks("bearer") {
+        root.wrong("bearer", "missing: signals come by one [[bearer]] or more");
+    }
+
+    let mut public_proxies = Vec::new();
+    for mut section in root.sections("public_proxy") {
+        public_proxies.extend(read_public_proxy(&mut section, &public_proxies));
+        section.finish();
+    }
+    let mut subscriptions: Vec<Subscription> = Vec::new();
+    for mut section in root.sections("terminal") {
+        let kids: Vec<Kid> = subscriptions.iter().map(|it| it.key.kid).collect();
+        subscriptions.extend(read_subscription(&mut section, &public_proxies, &kids));
+        section.finish();
+    }
+    if root.lacks("terminal") {
+        root.wrong("terminal", "missing: a private proxy answers for one [[terminal]] or more");
+    }
+    Some(PrivateConfig {
+        identity: identity?,
+        state: state?,
+        nat64,
+        idle,
+        grace,
+        bearers,
+        public_proxies,
+        subscriptions,
+    })
+}
+
+fn read_nat64(section: &mut Section<'_>) -> Nat64 {
+    let text: Option<String> = section.text("nat64");
+    match text.as_deref() {
+        None => Nat64::Off,
+        Some("discover") => Nat64::Discover,
+        Some(prefix) => match Prefix::parse(prefix) {
+            Ok(prefix) => Nat64::Prefix(prefix),
+            Err(error) => {
+                section.wrong("nat64", format!("neither \"discover\" nor a prefix: {error}"));
+                Nat64::Off
+            }
+        },
+    }
+}
+
+fn read_public_proxy(section: &mut Section<'_>, others: &[PublicProxy]) -> Option<PublicProxy> {
+    let name: Option<String> = section.required("name");
+    let public_key = section.file("public_key", keys::read_public_key);
+    let addresses: Vec<SocketAddr> = section.list("addresses");
+    if section.lacks("addresses") {
+        section.wrong("addresses", "missing: signals may name only the addresses listed here");
+    }
+    let name = name?;
+    if others.iter().any(|it| it.name == name) {
+        section.wrong("name", "another public proxy has this name");
+    }
+    Some(PublicProxy { name, public_key: public_key?, addresses })
+}
+
+fn read_subscription(
+    section: &mut Section<'_>,
+    public_proxies: &[PublicProxy],
+    kids: &[Kid],
+) -> Option<Subscription> {
+    let key = section.file("keys", keys::read_opening_key);
+    let number: Option<CallNumber> = section.required("number");
+    let names: Vec<String> = section.list("public_proxies");
+    let mut allowed = Vec::new();
+    for name in &names {
+        match public_proxies.iter().position(|it| it.name == *name) {
+            Some(place) => allowed.push(place),
+            None => {
+                section.wrong("public_proxies", format!("no [[public_proxy]] is called {name:?}"))
+            }
+        }
+    }
+    if section.lacks("public_proxies") {
+        section.wrong("public_proxies", "missing: name those that may ring this terminal");
+    }
+    let mut services = BTreeMap::new();
+    for mut service in section.sections("service") {
+        let id = u16::try_from(service.number("id", 0, 65_535, 0)).unwrap_or_default();
+        let address = service.host_and_port("address");
+        let proxy_protocol = service.flag("proxy_protocol");
+        let target = address.map(|address| ServiceTarget { address, proxy_protocol });
+        if let Some(target) = target
+            && services.insert(ServiceId(id), target).is_some()
+        {
+            service.wrong("id", "another service of this terminal has this id");
+        }
+        service.finish();
+    }
+    if section.lacks("service") {
+        section.wrong("service", "missing: a terminal has one [[terminal.service]] or more");
+    }
+    let key = key?;
+    if kids.contains(&key.kid) {
+        section.wrong("keys", "another terminal has the same keys: make its own");
+    }
+    let callee = Callee::Number(number?);
+    Some(Subscription { key, callee, public_proxies: allowed, services })
+}

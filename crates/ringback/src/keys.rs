@@ -1,0 +1,249 @@
+//! Key files: a proxy's identity, and the keys that a terminal's two proxies share.
+//!
+//! Made by `ringback key`, named in configurations, readable by their owner only. Nothing here
+//! prints a secret.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::rand;
+use ringback_proto::access_request::{Kid, OpeningKey, SealingKey, hpke_public};
+use ringback_proto::secret::Secret;
+use ringback_proto::switchboard::PublicKey;
+use thiserror::Error;
+
+use crate::tunnel::{BadKey, Identity};
+
+/// Why a key file cannot be used or written.
+#[derive(Debug, Error)]
+pub enum KeyFault {
+    /// The file system refused.
+    #[error("cannot be read or written: {0}")]
+    File(#[from] std::io::Error),
+    /// It is there already.
+    #[error("{} exists: choose another name, keys are never overwritten", .0.display())]
+    Exists(PathBuf),
+    /// Others could read it.
+    #[error("is readable by others (mode {0:03o}): run chmod 600 on it")]
+    Exposed(u32),
+    /// It is not a key file of that kind.
+    #[error("is no {0}; make one with `ringback key`")]
+    Kind(&'static str),
+    /// It holds no identity.
+    #[error(transparent)]
+    Identity(#[from] BadKey),
+    /// The system's source of randomness failed.
+    #[error("cannot be made: the system gave no randomness")]
+    Randomness,
+}
+
+/// Which suite seals a terminal's signals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Suite {
+    /// A shared key only: the smallest signal, for the smallest devices.
+    Psk,
+    /// HPKE with a shared key: a stolen database opens no old signal.
+    Hpke,
+}
+
+/// Random octets from the system.
+pub fn random<const N: usize>() -> Result<[u8; N], KeyFault> {
+    let mut octets = [0; N];
+    rand::fill(&mut octets).map_err(|_| KeyFault::Randomness)?;
+    Ok(octets)
+}
+
+/// Seeds this thread's randomness now: the first draw takes a tenth of a second, which is better
+/// spent before a role is ready than while a client waits.
+pub fn warm_up() {
+    // Without randomness the first key that is needed says so.
+    let _ = random::<1>();
+}
+
+/// Writes `NAME.key` and `NAME.pub`; refuses to overwrite either.
+pub fn make_identity(name: &Path) -> Result<Vec<PathBuf>, KeyFault> {
+    let secret = Identity::generate()?;
+    let identity = Identity::from_pem(&secret)?;
+    let public = pem::encode(&pem::Pem::new("PUBLIC KEY", identity.public_key().0.to_vec()));
+    let (key, public_key) = (with_suffix(name, "key"), with_suffix(name, "pub"));
+    write_all_new(&[(key, 0o600, &secret), (public_key, 0o644, &public)])
+}
+
+/// Writes `NAME.public.keys` and `NAME.private.keys`, one for each proxy of a terminal.
+pub fn make_terminal(name: &Path, suite: Suite) -> Result<Vec<PathBuf>, KeyFault> {
+    let kid = hex(&random::<4>()?);
+    let psk = hex(&random::<32>()?);
+    let shared = format!("kid = \"{kid}\"\npsk = \"{psk}\"\n");
+    let (public, private) = match suite {
+        Suite::Psk => (shared.clone(), shared),
+        Suite::Hpke => {
+            let secret = random::<32>()?;
+            (
+                format!("{shared}hpke_public = \"{}\"\n", hex(&hpke_public(&Secret::new(secret)))),
+                format!("{shared}hpke_private = \"{}\"\n", hex(&secret)),
+            )
+        }
+    };
+    let text =
+        |side, keys| format!("# Keys of one terminal, for its {side} proxy. Secret.\n{keys}");
+    let (public, private) = (text("public", public), text("private", private));
+    let (for_public, for_private) =
+        (with_suffix(name, "public.keys"), with_suffix(name, "private.keys"));
+    write_all_new(&[(for_public, 0o600, &public), (for_private, 0o600, &private)])
+}
+
+/// Reads a proxy's own identity.
+pub fn read_identity(file: &Path) -> Result<Identity, KeyFault> {
+    Ok(Identity::from_pem(&read_secret(file)?)?)
+}
+
+/// Reads another proxy's public key.
+pub fn read_public_key(file: &Path) -> Result<PublicKey, KeyFault> {
+    let block = pem::parse(fs::read_to_string(file)?).map_err(|_| KeyFault::Kind("public key"))?;
+    PublicKey::parse(block.contents()).ok_or(KeyFault::Kind("Ed25519 public key"))
+}
+
+/// Reads a terminal's keys as its public proxy needs them.
+pub fn read_sealing_key(file: &Path) -> Result<SealingKey, KeyFault> {
+    let keys = TerminalKeys::read(file)?;
+    if keys.hpke_private.is_some() {
+        return Err(KeyFault::Kind("key file for a public proxy (it is the private proxy's)"));
+    }
+    let hpke_public = keys.hpke_public.map(|it| unhex(&it)).transpose()?;
+    Ok(SealingKey { kid: keys.kid, epoch: 0, psk: keys.psk, hpke_public })
+}
+
+/// Reads a terminal's keys as its private proxy needs them.
+pub fn read_opening_key(file: &Path) -> Result<OpeningKey, KeyFault> {
+    let keys = TerminalKeys::read(file)?;
+    if keys.hpke_public.is_some() {
+        return Err(KeyFault::Kind("key file for a private proxy (it is the public proxy's)"));
+    }
+    let hpke_private = keys.hpke_private.map(|it| unhex(&it)).transpose()?.map(Secret::new);
+    Ok(OpeningKey { kid: keys.kid, psk: keys.psk, hpke_private })
+}
+
+/// Reads a file of one secret line, such as a password.
+pub fn read_password(file: &Path) -> Result<String, KeyFault> {
+    Ok(read_secret(file)?.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TerminalKeysFile {
+    kid: String,
+    psk: String,
+    hpke_public: Option<String>,
+    hpke_private: Option<String>,
+}
+
+struct TerminalKeys {
+    kid: Kid,
+    psk: Secret<32>,
+    hpke_public: Option<String>,
+    hpke_private: Option<String>,
+}
+
+impl TerminalKeys {
+    fn read(file: &Path) -> Result<Self, KeyFault> {
+        let text = read_secret(file)?;
+        let raw: TerminalKeysFile =
+            toml::from_str(&text).map_err(|_| KeyFault::Kind("terminal key file"))?;
+        Ok(Self {
+            kid: Kid(u32::from_be_bytes(unhex(&raw.kid)?)),
+            psk: Secret::new(unhex(&raw.psk)?),
+            hpke_public: raw.hpke_public,
+            hpke_private: raw.hpke_private,
+        })
+    }
+}
+
+fn read_secret(file: &Path) -> Result<String, KeyFault> {
+    let mode = fs::metadata(file)?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(KeyFault::Exposed(mode));
+    }
+    Ok(fs::read_to_string(file)?)
+}
+
+/// Writes every file or none; an existing one is never overwritten.
+fn write_all_new(files: &[(PathBuf, u32, &str)]) -> Result<Vec<PathBuf>, KeyFault> {
+    if let Some((file, ..)) = files.iter().find(|(file, ..)| file.exists()) {
+        return Err(KeyFault::Exists(file.clone()));
+    }
+    for (file, mode, text) in files {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(*mode).open(file)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+    }
+    Ok(files.iter().map(|(file, ..)| file.clone()).collect())
+}
+
+fn with_suffix(name: &Path, suffix: &str) -> PathBuf {
+    let mut name = name.as_os_str().to_owned();
+    name.push(".");
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn hex(octets: &[u8]) -> String {
+    octets.iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
+fn unhex<const N: usize>(text: &str) -> Result<[u8; N], KeyFault> {
+    let fault = || KeyFault::Kind("terminal key file: a key has the wrong length or letters");
+    if text.len() != 2 * N || !text.bytes().all(|it| it.is_ascii_hexdigit()) {
+        return Err(fault());
+    }
+    let mut octets = [0; N];
+    for (place, octet) in octets.iter_mut().enumerate() {
+        *octet = u8::from_str_radix(&text[2 * place..2 * place + 2], 16).map_err(|_| fault())?;
+    }
+    Ok(octets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_two_files_of_a_terminal_fit_each_other() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, suite) in [("a", Suite::Psk), ("b", Suite::Hpke)] {
+            let written = make_terminal(&folder.path().join(name), suite).unwrap();
+            let (sealing, opening) =
+                (read_sealing_key(&written[0]).unwrap(), read_opening_key(&written[1]).unwrap());
+            assert_eq!((sealing.kid, &sealing.psk), (opening.kid, &opening.psk));
+            assert_eq!(sealing.hpke_public, opening.hpke_private.as_ref().map(hpke_public));
+            assert_eq!(sealing.hpke_public.is_some(), suite == Suite::Hpke);
+        }
+    }
+
+    #[test]
+    fn a_key_file_in_the_wrong_place_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let written = make_terminal(&folder.path().join("a"), Suite::Hpke).unwrap();
+        assert!(matches!(read_sealing_key(&written[1]), Err(KeyFault::Kind(_))));
+        assert!(matches!(read_opening_key(&written[0]), Err(KeyFault::Kind(_))));
+        assert!(matches!(read_identity(&written[0]), Err(KeyFault::Identity(_))));
+    }
+
+    #[test]
+    fn an_identity_is_read_back_and_never_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let written = make_identity(&folder.path().join("proxy")).unwrap();
+        let identity = read_identity(&written[0]).unwrap();
+        assert_eq!(*identity.public_key(), read_public_key(&written[1]).unwrap());
+        assert!(matches!(make_identity(&folder.path().join("proxy")), Err(KeyFault::Exists(_))));
+    }
+
+    #[test]
+    fn a_secret_that_others_can_read_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let written = make_identity(&folder.path().join("proxy")).unwrap();
+        fs::set_permissions(&written[0], fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(matches!(read_identity(&written[0]), Err(KeyFault::Exposed(0o640))));
+    }
+}

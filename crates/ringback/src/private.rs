@@ -1,0 +1,248 @@
+//! The private proxy's loop: hears rings, lets the dialer judge them, dials back.
+//!
+//! It listens on nothing. Everything that it does begins with an access request that the dialer has
+//! verified, and everything that it connects to stands in its own table.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use ringback_bearer::{Bearer, Receiver};
+use ringback_proto::access_request::{Kid, TunnelType, find};
+use ringback_proto::dialer::{Allowed, Command, Dialer, Event, Over, Rejection, Subscriber};
+use ringback_proto::freshness::ReplayWindow;
+use ringback_proto::nat64::Prefix;
+use ringback_proto::terminal::ServiceId;
+use tokio::sync::{OnceCell, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, error, info, warn};
+
+use crate::config::{BearerConfig, Config, Nat64, PrivateConfig, PublicProxy, ServiceTarget};
+use crate::limits::{COMPLAINT_PAUSE, EVENTS};
+use crate::reload::Reload;
+use crate::{clock, state, tunnel};
+
+mod dial;
+
+/// What every dial needs to know.
+#[derive(Debug)]
+struct House {
+    dialer: tunnel::Dialer,
+    tables: RwLock<Arc<Tables>>,
+    nat64: Nat64,
+    discovered: OnceCell<Prefix>,
+    idle: Duration,
+    events: mpsc::Sender<Event>,
+    stop: CancellationToken,
+}
+
+/// Whom to dial and what to connect to: nothing else ever is.
+#[derive(Debug)]
+struct Tables {
+    public_proxies: Vec<PublicProxy>,
+    services: BTreeMap<Kid, BTreeMap<ServiceId, ServiceTarget>>,
+}
+
+impl House {
+    fn tables(&self) -> Arc<Tables> {
+        self.tables.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Tables {
+    fn of(config: &PrivateConfig) -> Self {
+        let services = config.subscriptions.iter().map(|it| (it.key.kid, it.services.clone()));
+        Self { public_proxies: config.public_proxies.clone(), services: services.collect() }
+    }
+
+    fn service(&self, kid: Kid, service: ServiceId) -> Option<ServiceTarget> {
+        self.services.get(&kid)?.get(&service).cloned()
+    }
+
+    fn public_proxy(&self, place: usize) -> Option<PublicProxy> {
+        self.public_proxies.get(place).cloned()
+    }
+}
+
+/// Runs a private proxy until it is stopped.
+pub async fn run(
+    config: PrivateConfig,
+    mut reload: Reload,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let _lock = state::open(&config.state)
+        .with_context(|| format!("RB-STATE: cannot use {}", config.state.display()))?;
+    let subscribers = subscribers(&config)?;
+    let tables = RwLock::new(Arc::new(Tables::of(&config)));
+    let tasks = TaskTracker::new();
+    let (events, heard) = mpsc::channel(EVENTS);
+    for (name, bearer) in config.bearers {
+        let BearerConfig::Smpp(bearer) = bearer;
+        let (_, receiver) = Bearer::Smpp(bearer).start(&tasks, stop.clone());
+        tasks.spawn(hear(name, receiver, events.clone()));
+    }
+    let house = House {
+        dialer: tunnel::Dialer::new(config.identity),
+        tables,
+        nat64: config.nat64,
+        discovered: OnceCell::new(),
+        idle: config.idle,
+        events,
+        stop: stop.clone(),
+    };
+    let role = Role {
+        dialer: Dialer::new(subscribers),
+        house: Arc::new(house),
+        heard,
+        state: config.state,
+        tasks: tasks.clone(),
+        rejected: 0,
+        complain_at: None,
+    };
+    info!(role = "private", terminals = config.subscriptions.len(), "ready");
+    role.run(&mut reload, &stop).await;
+
+    tasks.close();
+    if tokio::time::timeout(config.grace, tasks.wait()).await.is_err() {
+        info!("sessions were cut at the end of the grace period");
+    }
+    Ok(())
+}
+
+struct Role {
+    dialer: Dialer,
+    house: Arc<House>,
+    heard: mpsc::Receiver<Event>,
+    state: PathBuf,
+    tasks: TaskTracker,
+    rejected: u64,
+    complain_at: Option<Instant>,
+}
+
+impl Role {
+    async fn run(mut self, reload: &mut Reload, stop: &CancellationToken) {
+        loop {
+            while let Some(command) = self.dialer.poll_command() {
+                self.execute(command);
+            }
+            tokio::select! {
+                Some(event) = self.heard.recv() => self.dialer.handle_event(event, clock::now()),
+                () = clock::reach(self.dialer.poll_timeout()) => self.dialer.handle_timeout(clock::now()),
+                config = reload.next() => self.reload(config),
+                () = stop.cancelled() => break,
+            }
+        }
+        self.dialer.handle_event(Event::Stopping, clock::now());
+    }
+
+    /// Tells the operator that signals are not obeyed, but not each: whoever sends them must not be
+    /// able to fill the log.
+    fn complain(&mut self, last: &Rejection) {
+        self.rejected += 1;
+        let now = clock::now();
+        if self.complain_at.is_some_and(|at| now < at) {
+            return;
+        }
+        warn!(%last, count = self.rejected, "RB-REJECTED: signals were not obeyed");
+        self.rejected = 0;
+        self.complain_at = Some(now + COMPLAINT_PAUSE);
+    }
+
+    /// Takes over whom to answer for, whom to dial and what to connect to; sessions go on.
+    fn reload(&mut self, config: Config) {
+        let Config::Private(config) = config else {
+            return error!("not reloaded: the file has no [private] table any more");
+        };
+        match subscribers(&config) {
+            Ok(subscribers) => self.dialer.resubscribe(subscribers),
+            Err(fault) => return error!(fault = %format!("{fault:#}"), "not reloaded"),
+        }
+        let tables = Arc::new(Tables::of(&config));
+        *self.house.tables.write().unwrap_or_else(PoisonError::into_inner) = tables;
+        info!(terminals = config.subscriptions.len(), "reloaded: bearers and identity as before");
+    }
+
+    fn execute(&mut self, command: Command) {
+        match command {
+            Command::Remember { kid, window } => {
+                let (file, events) =
+                    (state::window_file(&self.state, kid), self.house.events.clone());
+                self.tasks.spawn(async move {
+                    let written =
+                        tokio::task::spawn_blocking(move || state::replace(&file, &window));
+                    let event = match written.await.map_err(std::io::Error::other).flatten() {
+                        Ok(()) => Event::Remembered { kid },
+                        Err(fault) => {
+                            error!(%kid, %fault, "RB-STATE: a replay window cannot be kept");
+                            Event::NotRemembered { kid }
+                        }
+                    };
+                    let _ = events.send(event).await;
+                });
+            }
+            Command::Dial { dial, verified } => {
+                let house = self.house.clone();
+                self.tasks.spawn(async move { dial::dial(&house, dial, &verified).await });
+            }
+            Command::Reject { kid, rejection } => {
+                debug!(?kid, %rejection, "not obeyed");
+                self.complain(&rejection);
+            }
+        }
+    }
+}
+
+/// Hands what a bearer has heard to the dialer, which alone judges it.
+async fn hear(bearer: String, mut receiver: Receiver, events: mpsc::Sender<Event>) {
+    while let Some(heard) = receiver.hear().await {
+        let Some(signal) = find(&heard.octets) else {
+            debug!(bearer, octets = heard.octets.len(), "heard no signal");
+            continue;
+        };
+        debug!(bearer, kid = %signal.kid(), "heard");
+        if events.send(ring_heard(signal.octets().to_vec(), Over::Bearer)).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn ring_heard(octets: Vec<u8>, over: Over) -> Event {
+    let (unix_seconds, synchronized) = (clock::unix_seconds(), clock::synchronized());
+    Event::RingHeard { octets, over, unix_seconds, synchronized }
+}
+
+fn subscribers(config: &PrivateConfig) -> anyhow::Result<Vec<Subscriber>> {
+    let mut subscribers = Vec::new();
+    for subscription in &config.subscriptions {
+        let kid = subscription.key.kid;
+        let allowed = subscription.public_proxies.iter().flat_map(|place| {
+            let addresses = &config.public_proxies[*place].addresses;
+            let (tunnel, public_proxy) = (TunnelType::Tls, *place);
+            addresses.iter().map(move |&address| Allowed { address, tunnel, public_proxy })
+        });
+        subscribers.push(Subscriber {
+            key: subscription.key.clone(),
+            callee: vec![subscription.callee.clone()],
+            public_proxies: allowed.collect(),
+            services: subscription.services.keys().copied().collect(),
+            window: read_window(config, kid)?,
+        });
+    }
+    Ok(subscribers)
+}
+
+/// A missing window is an empty one; a damaged one is told, and begins anew: freshness still holds.
+fn read_window(config: &PrivateConfig, kid: Kid) -> anyhow::Result<ReplayWindow> {
+    let file = state::window_file(&config.state, kid);
+    match std::fs::read(&file) {
+        Ok(octets) => Ok(ReplayWindow::from_octets(&octets).unwrap_or_else(|fault| {
+            error!(%kid, %fault, "RB-STATE: a replay window is damaged and begins anew");
+            ReplayWindow::new()
+        })),
+        Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => Ok(ReplayWindow::new()),
+        Err(fault) => Err(fault).context(format!("RB-STATE: cannot read {}", file.display())),
+    }
+}

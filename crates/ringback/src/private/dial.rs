@@ -1,0 +1,243 @@
+//! One dial-back: to the terminal's service and to the public proxy at once, then the session.
+//!
+//! It dials only what the dialer verified, and connects only to what the private proxy's own table
+//! says; no address from the wire is ever connected to.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use ringback_proto::dialer::{DialId, DialOutcome, Event, Over, Verified};
+use ringback_proto::hello::{
+    self, Answer, ClientAddress, Hello, Outcome, SessionId, ToPrivate, ToPublic, confirm_private,
+    confirm_public,
+};
+use ringback_proto::nat64::Prefix;
+use ringback_proto::terminal::ServiceId;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tracing::{debug, warn};
+
+use super::{House, ring_heard};
+use crate::config::{Nat64, ServiceTarget};
+use crate::limits::{
+    ANSWER_PATIENCE, DIAL_PATIENCE, HELLO_PATIENCE, NAT64_PATIENCE, SAY_PATIENCE, SERVICE_PATIENCE,
+    STANDBY_SILENCE,
+};
+use crate::splice::{Tally, splice};
+use crate::telemetry::{self, step};
+use crate::tunnel::Talk;
+use crate::{proxy_v2, socket};
+
+/// Obeys one verified access request, to the end of its session.
+pub(super) async fn dial(house: &House, dial: DialId, verified: &Verified) {
+    let signal = Some(verified.signal_id());
+    // E and G start together: a dead terminal is told within G's own round trips.
+    let wanted = verified.service();
+    let both = async {
+        tokio::join!(
+            async {
+                let Some(service) = wanted else { return Err(Outcome::NotTried) };
+                step("E", None, signal);
+                let connected = connect(house, verified, service).await;
+                if connected.is_ok() {
+                    step("F", None, signal);
+                }
+                connected
+            },
+            async {
+                step("G", None, signal);
+                reach(house, verified).await
+            }
+        )
+    };
+    let exchanged = async {
+        let (service, tunnel) = both.await;
+        let answered = match tunnel {
+            Ok(talk) => converse(verified, talk, service.as_ref().err().copied()).await,
+            Err(outcome) => Err(outcome),
+        };
+        (service, answered)
+    };
+    let (service, answered) = tokio::select! {
+        exchanged = exchanged => exchanged,
+        () = house.stop.cancelled() => return,
+    };
+    let outcome = answered.as_ref().map_or_else(|outcome| *outcome, |_| DialOutcome::Served);
+    debug!(kid = %verified.kid(), signal = %verified.signal_id(), ?outcome, "dialed back");
+    let _ = house.events.send(Event::DialEnded { dial, outcome }).await;
+    let Ok(talk) = answered else { return };
+    if let Err(fault) = stand_by(house, verified, talk, service.ok()).await {
+        debug!(%fault, "tunnel lost");
+    }
+}
+
+/// Steps G and H as far as TLS: a tunnel to the public proxy that the signal names.
+async fn reach(house: &House, verified: &Verified) -> Result<Talk, DialOutcome> {
+    let allowed = verified.allowed();
+    let proxy = house.tables().public_proxy(allowed.public_proxy).ok_or(DialOutcome::Refused)?;
+    let address = translated(house, allowed.address).await;
+    let stream = match timeout(DIAL_PATIENCE, TcpStream::connect(address)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(fault)) => {
+            debug!(%address, %fault, "public proxy unreachable");
+            return Err(DialOutcome::Unreachable);
+        }
+        Err(_) => return Err(DialOutcome::Unreachable),
+    };
+    match timeout(HELLO_PATIENCE, house.dialer.dial(stream, &proxy.public_key)).await {
+        Ok(Ok(tunnel)) => Ok(Talk::new(tunnel)),
+        Ok(Err(fault)) if fault.is_permanent() => {
+            warn!(public_proxy = proxy.name, %fault, "RB-PEER: not the public proxy configured");
+            Err(DialOutcome::Refused)
+        }
+        Ok(Err(fault)) => {
+            debug!(%address, %fault, "the handshake was cut");
+            Err(DialOutcome::Unreachable)
+        }
+        Err(_) => Err(DialOutcome::Unreachable),
+    }
+}
+
+/// Hello and answer: both ends have proved that they hold the signal, on this very tunnel.
+async fn converse(
+    verified: &Verified,
+    mut talk: Talk,
+    failed: Option<Outcome>,
+) -> Result<Talk, DialOutcome> {
+    let keys = verified.keys();
+    let exporter = talk.tunnel().exporter(&keys.sid);
+    let outcome = failed.unwrap_or(Outcome::Connected);
+    let hello = Hello { sid: keys.sid, mac: confirm_private(keys, &exporter), outcome };
+    let exchanged = timeout(ANSWER_PATIENCE, async {
+        talk.say(&hello.encode()).await?;
+        talk.exactly().await
+    });
+    let Ok(Ok(answer)) = exchanged.await else { return Err(DialOutcome::Unreachable) };
+    match Answer::decode(&answer) {
+        Ok(Answer::Accepted { mac }) if hello::equal(&confirm_public(keys, &exporter), &mac) => {
+            Ok(talk)
+        }
+        Ok(Answer::Accepted { .. }) | Err(_) => Err(DialOutcome::Refused),
+        Ok(Answer::Gone) => Err(DialOutcome::Gone),
+    }
+}
+
+/// Obeys frames until the tunnel carries a session or ends.
+async fn stand_by(
+    house: &House,
+    verified: &Verified,
+    mut talk: Talk,
+    mut service: Option<(TcpStream, ServiceTarget)>,
+) -> io::Result<()> {
+    loop {
+        let frame = tokio::select! {
+            frame = timeout(STANDBY_SILENCE, talk.frame(ToPrivate::decode)) => frame??,
+            () = house.stop.cancelled() => {
+                // A tunnel whose service is connected may be bound in this very moment: its client
+                // must see a cut, and not an end.
+                if service.is_some() {
+                    return Err(io::Error::other("stopped before a session began"));
+                }
+                break;
+            }
+        };
+        match frame {
+            ToPrivate::Bound { session, client } => {
+                let Some((stream, target)) = service else {
+                    return Err(io::Error::other("bound without a connected service"));
+                };
+                return serve(house, verified, talk, (stream, target), session, client).await;
+            }
+            ToPrivate::Open { session, client, service } => {
+                step("E", Some(session), None);
+                match connect(house, verified, service).await {
+                    Ok((stream, target)) => {
+                        step("F", Some(session), None);
+                        let opened = ToPublic::Opened(Outcome::Connected);
+                        talk.say(&opened.encode()).await?;
+                        return serve(house, verified, talk, (stream, target), session, client)
+                            .await;
+                    }
+                    Err(outcome) => talk.say(&ToPublic::Opened(outcome).encode()).await?,
+                }
+            }
+            ToPrivate::Ring(signal) => overheard(house, signal, false).await,
+            ToPrivate::Spare(signal) => overheard(house, signal, true).await,
+            ToPrivate::Standby => service = None,
+            ToPrivate::Ping => talk.say(&ToPublic::Pong.encode()).await?,
+            ToPrivate::Close => break,
+        }
+    }
+    talk.close().await;
+    Ok(())
+}
+
+async fn overheard(house: &House, signal: Vec<u8>, spare: bool) {
+    let _ = house.events.send(ring_heard(signal, Over::Tunnel { spare })).await;
+}
+
+/// Joins the tunnel and the service until both are done.
+async fn serve(
+    house: &House,
+    verified: &Verified,
+    talk: Talk,
+    (mut service, target): (TcpStream, ServiceTarget),
+    session: SessionId,
+    client: ClientAddress,
+) -> io::Result<()> {
+    let (tunnel, heard) = talk.into_parts();
+    let mut first = Vec::new();
+    if target.proxy_protocol {
+        first = proxy_v2::header(client.address(), service.peer_addr()?);
+    }
+    let tally = Tally::starting(heard.len(), 0);
+    first.extend(heard);
+    timeout(SAY_PATIENCE, service.write_all(&first)).await??;
+    let ended = splice(tunnel, service, house.idle, &tally, verified).await;
+    telemetry::ended(session, &ended);
+    Ok(())
+}
+
+/// Steps E and F.
+async fn connect(
+    house: &House,
+    verified: &Verified,
+    service: ServiceId,
+) -> Result<(TcpStream, ServiceTarget), Outcome> {
+    let target = house.tables().service(verified.kid(), service).ok_or(Outcome::UnknownService)?;
+    match timeout(SERVICE_PATIENCE, TcpStream::connect(&target.address)).await {
+        Ok(Ok(stream)) => {
+            // Until its session has come to its end, whatever drops it must look like a cut.
+            let ready = socket::tune(&stream).and_then(|()| socket::arm(&stream));
+            ready.map_err(|_| Outcome::Unreachable)?;
+            Ok((stream, target))
+        }
+        Ok(Err(fault)) if fault.kind() == io::ErrorKind::ConnectionRefused => Err(Outcome::Refused),
+        Ok(Err(_)) => Err(Outcome::Unreachable),
+        Err(_) => Err(Outcome::Silent),
+    }
+}
+
+/// The address to dial: an IPv4 one lies behind the NAT64 prefix in an IPv6-only network.
+async fn translated(house: &House, address: SocketAddr) -> SocketAddr {
+    let IpAddr::V4(v4) = address.ip() else { return address };
+    let prefix = match house.nat64 {
+        Nat64::Off => None,
+        Nat64::Prefix(prefix) => Some(prefix),
+        // Asked once: a network that has told its prefix is not asked again at every dial.
+        Nat64::Discover => house.discovered.get_or_try_init(discover).await.ok().copied(),
+    };
+    prefix.map_or(address, |prefix| (prefix.embed(v4), address.port()).into())
+}
+
+/// Asks the network for its prefix (RFC 7050); a network without one is dialed as it is.
+async fn discover() -> Result<Prefix, ()> {
+    let asked = tokio::net::lookup_host(("ipv4only.arpa", 0));
+    let found = timeout(NAT64_PATIENCE, asked).await.map_err(drop)?.map_err(drop)?;
+    let v6 = |it: SocketAddr| match it.ip() {
+        IpAddr::V6(v6) => Some(v6),
+        IpAddr::V4(_) => None,
+    };
+    Prefix::discover(&found.filter_map(v6).collect::<Vec<_>>()).ok_or(())
+}

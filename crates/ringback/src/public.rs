@@ -1,0 +1,435 @@
+//! The public proxy's loop: holds clients, lets the switchboard decide, rings, pairs, splices.
+//!
+//! It decides nothing itself: what happens is told to the switchboard, and what the switchboard
+//! commands is done. Nothing here waits: whatever takes time is a task that reports back.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use anyhow::Context;
+use ringback_bearer::{Bearer, Body, Message, Receiver, Transmitter};
+use ringback_proto::access_request::{AccessRequest, Kid, Purpose, Signal, TunnelType, seal};
+use ringback_proto::dns::Zone;
+use ringback_proto::gate::Admitted;
+use ringback_proto::hello::{Answer, SessionId, ToPrivate};
+use ringback_proto::refusal::Refusal;
+use ringback_proto::secret::Secret;
+use ringback_proto::switchboard::{
+    ClientId, Command, Event, Over, Paired, RingId, Switchboard, TunnelId,
+};
+use ringback_proto::terminal::{Callee, ServiceId};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+
+use crate::config::{
+    BearerConfig, Config, Directory, ListedTerminal, PublicConfig, ResponderConfig, Route,
+};
+use crate::limits::{EVENTS, SEQUENCE_CHECK};
+use crate::reload::Reload;
+use crate::state::{self, Sequences};
+use crate::tunnel::{Acceptor, Talk};
+use crate::{clock, keys, telemetry};
+
+mod clients;
+mod listeners;
+mod lobby;
+mod rings;
+mod tunnels;
+
+use listeners::RawPorts;
+
+/// What every task of the role needs to know.
+#[derive(Debug)]
+struct House {
+    directory: RwLock<Arc<Directory>>,
+    acceptor: Acceptor,
+    idle: Duration,
+    happenings: mpsc::Sender<Happening>,
+    ids: AtomicU64,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl House {
+    /// The phone book as it is now.
+    fn directory(&self) -> Arc<Directory> {
+        self.directory.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// What tasks report to the role.
+#[derive(Debug)]
+enum Happening {
+    /// A client has named its terminal and is held.
+    ClientArrived { event: Event, client: Held },
+    /// A tunnel has said a whole hello.
+    TunnelArrived { event: Event, tunnel: TunnelId, orders: mpsc::Sender<Order> },
+    /// A bearer has done what it can for a ring.
+    RingEnded { ring: RingId, event: Option<Event> },
+    /// Anything that only the switchboard must know.
+    Told(Event),
+}
+
+/// A client from its arrival to its end: while it waits, and while it is joined to a tunnel that
+/// may yet fail it.
+#[derive(Debug)]
+struct Held {
+    id: ClientId,
+    address: ringback_proto::hello::ClientAddress,
+    /// Holds one: the next is given only after the client has told that the one before failed.
+    verdicts: mpsc::Sender<Verdict>,
+}
+
+/// What becomes of a client.
+#[derive(Debug)]
+enum Verdict {
+    /// It is joined to a tunnel, which is handed over on this channel once it carries the session.
+    Joined { tunnel: TunnelId, taken: oneshot::Receiver<Talk>, paired: Paired },
+    /// It is told why not.
+    Refused(Refusal),
+}
+
+/// What a tunnel must now do.
+#[derive(Debug)]
+enum Order {
+    /// Let it in: say these octets first.
+    Accept(Vec<u8>),
+    /// Say these octets.
+    Say(Vec<u8>),
+    /// Say these octets, then wait for the private proxy's word on the service.
+    Open(Vec<u8>),
+    /// Say these octets, if any, then hand the tunnel over.
+    Join(Vec<u8>, oneshot::Sender<Talk>),
+    /// Say these octets, if any, and end.
+    End(Vec<u8>),
+}
+
+/// Runs a public proxy until it is stopped.
+pub async fn run(
+    config: PublicConfig,
+    mut reload: Reload,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let state = || format!("RB-STATE: cannot use {}", config.state.display());
+    let _lock = state::open(&config.state).with_context(state)?;
+    let sequences = Sequences::open(&config.state, clock::unix_seconds()).with_context(state)?;
+    let listeners = listeners::bind(&config)?;
+    let tasks = TaskTracker::new();
+    let (happenings, told) = mpsc::channel(EVENTS);
+    let mut transmitters = BTreeMap::new();
+    for (name, bearer) in config.bearers {
+        let BearerConfig::Smpp(bearer) = bearer;
+        let (transmitter, receiver) = Bearer::Smpp(bearer).start(&tasks, stop.clone());
+        transmitters.insert(name, transmitter);
+        tasks.spawn(ignore(receiver));
+    }
+    let house = Arc::new(House {
+        directory: RwLock::new(config.directory.clone()),
+        acceptor: Acceptor::new(&config.identity),
+        idle: config.idle,
+        happenings,
+        ids: AtomicU64::new(1),
+        tasks: tasks.clone(),
+        stop: stop.clone(),
+    });
+    let (raw_ports, zone) = listeners.open(&house);
+    let role = Role {
+        switchboard: Switchboard::new(),
+        sequences,
+        by_kid: by_kid(&config.directory),
+        raw_ports,
+        zone,
+        transmitters,
+        clients: BTreeMap::new(),
+        tunnels: BTreeMap::new(),
+        ringing: BTreeMap::new(),
+        told,
+        house: house.clone(),
+    };
+    info!(role = "public", terminals = config.directory.terminals().count(), "ready");
+    role.run(&mut reload, &stop).await;
+
+    tasks.close();
+    if tokio::time::timeout(config.grace, tasks.wait()).await.is_err() {
+        info!("sessions were cut at the end of the grace period");
+    }
+    Ok(())
+}
+
+/// Answers DNS, and nothing else, until it is stopped.
+pub async fn answer_dns(
+    config: ResponderConfig,
+    mut reload: Reload,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let sockets = listeners::bind_responder(&config)?;
+    let tasks = TaskTracker::new();
+    let zone = listeners::open_responder(sockets, &config, &tasks, &stop);
+    info!(role = "responder", "ready");
+    loop {
+        tokio::select! {
+            config = reload.next() => match config {
+                Config::Responder(config) => {
+                    zone.send_replace(config.zone);
+                    info!("reloaded: addresses as before");
+                }
+                Config::Public(_) | Config::Private(_) | Config::Operator(_) => {
+                    error!("not reloaded: the file has no [responder] table of its own any more");
+                }
+            },
+            () = stop.cancelled() => break,
+        }
+    }
+    tasks.close();
+    tasks.wait().await;
+    Ok(())
+}
+
+/// One signal that the switchboard wants sent.
+struct Wanted {
+    ring: RingId,
+    service: ServiceId,
+    over: Over,
+    session: Option<SessionId>,
+    attempt: usize,
+    ttl_seconds: u16,
+    #[expect(dead_code, reason = "holding it is the right to ring")]
+    admitted: Arc<Admitted>,
+}
+
+fn by_kid(directory: &Directory) -> BTreeMap<Kid, Arc<ListedTerminal>> {
+    directory.terminals().map(|it| (it.key.kid, it.clone())).collect()
+}
+
+/// Takes what comes back to the public proxy's own number, so that the operator need not keep it.
+async fn ignore(mut receiver: Receiver) {
+    while receiver.hear().await.is_some() {}
+}
+
+struct Role {
+    switchboard: Switchboard,
+    sequences: Sequences,
+    by_kid: BTreeMap<Kid, Arc<ListedTerminal>>,
+    raw_ports: RawPorts,
+    zone: Option<watch::Sender<Arc<Zone>>>,
+    transmitters: BTreeMap<String, Transmitter>,
+    clients: BTreeMap<ClientId, Held>,
+    tunnels: BTreeMap<TunnelId, mpsc::Sender<Order>>,
+    /// Rings that are followed at a bearer; dropping one withdraws it if it is still queued.
+    ringing: BTreeMap<RingId, oneshot::Sender<()>>,
+    told: mpsc::Receiver<Happening>,
+    house: Arc<House>,
+}
+
+impl Role {
+    async fn run(mut self, reload: &mut Reload, stop: &CancellationToken) {
+        let mut between_rings = tokio::time::interval(SEQUENCE_CHECK);
+        loop {
+            while let Some(command) = self.switchboard.poll_command() {
+                self.execute(command);
+            }
+            tokio::select! {
+                Some(happening) = self.told.recv() => self.take(happening),
+                () = clock::reach(self.switchboard.poll_timeout()) => {
+                    self.switchboard.handle_timeout(clock::now());
+                }
+                _ = between_rings.tick() => {
+                    if let Err(fault) = self.sequences.keep_ahead(clock::unix_seconds()) {
+                        error!(%fault, "RB-STATE: sequence numbers cannot be kept");
+                    }
+                }
+                config = reload.next() => self.reload(config),
+                () = stop.cancelled() => break,
+            }
+        }
+        self.switchboard.handle_event(Event::Stop, clock::now());
+        while let Some(command) = self.switchboard.poll_command() {
+            self.execute(command);
+        }
+    }
+
+    /// Takes over the directory and what DNS says of it; sessions and held clients go on.
+    fn reload(&mut self, config: Config) {
+        let Config::Public(config) = config else {
+            return error!("not reloaded: the file has no [public] table any more");
+        };
+        self.by_kid = by_kid(&config.directory);
+        self.raw_ports.follow(&config.directory, &self.house);
+        if let (Some(zone), Some(responder)) = (&self.zone, &config.responder) {
+            zone.send_replace(responder.zone.clone());
+        }
+        let terminals = self.by_kid.len();
+        *self.house.directory.write().unwrap_or_else(PoisonError::into_inner) = config.directory;
+        info!(terminals, "reloaded: bearers, identity and shared listeners as before");
+    }
+
+    fn take(&mut self, happening: Happening) {
+        let event = match happening {
+            Happening::ClientArrived { event, client } => {
+                self.clients.insert(client.id, client);
+                event
+            }
+            Happening::TunnelArrived { event, tunnel, orders } => {
+                self.tunnels.insert(tunnel, orders);
+                event
+            }
+            Happening::RingEnded { ring, event } => {
+                self.ringing.remove(&ring);
+                let Some(event) = event else { return };
+                event
+            }
+            Happening::Told(event) => {
+                if let Event::TunnelLost { tunnel } = &event {
+                    self.tunnels.remove(tunnel);
+                }
+                if let Event::ClientLeft { client } | Event::SpliceEnded { client, .. } = &event {
+                    self.clients.remove(client);
+                }
+                event
+            }
+        };
+        self.switchboard.handle_event(event, clock::now());
+    }
+
+    fn execute(&mut self, command: Command) {
+        match command {
+            Command::Ring { ring, kid, service, over, session, attempt, ttl_seconds, admitted } => {
+                let wanted =
+                    Wanted { ring, service, over, session, attempt, ttl_seconds, admitted };
+                if let Err(fault) = self.ring(kid, &wanted) {
+                    error!(%kid, fault = %format!("{fault:#}"), "RB-RING: cannot ring");
+                    let event = Event::RingFailed { ring, permanent: true, retry_after: None };
+                    self.switchboard.handle_event(event, clock::now());
+                }
+            }
+            Command::Cancel { ring } => drop(self.ringing.remove(&ring)),
+            Command::Accept { tunnel, mac } => {
+                let answer = Answer::Accepted { mac }.encode();
+                self.order(tunnel, Order::Accept(answer.to_vec()));
+            }
+            Command::Dismiss { tunnel, unproven } => {
+                if let Some(kid) = unproven {
+                    warn!(%kid, "RB-PEER: who dials back is not the private_proxy configured");
+                }
+                self.order(tunnel, Order::End(Answer::Gone.encode().to_vec()));
+                self.tunnels.remove(&tunnel);
+            }
+            Command::Standby { tunnel } => self.say(tunnel, &ToPrivate::Standby),
+            Command::Open { tunnel, client, session, service } => {
+                let Some(held) = self.clients.get(&client) else { return };
+                let open = ToPrivate::Open { session, client: held.address, service };
+                self.frame(tunnel, &open, Order::Open);
+            }
+            Command::Splice { client, tunnel, session, opened, paired } => {
+                self.splice((client, tunnel), session, opened, paired);
+            }
+            Command::Refuse { client, refusal } => {
+                if let Some(held) = self.clients.remove(&client) {
+                    let _ = held.verdicts.try_send(Verdict::Refused(refusal));
+                }
+            }
+            Command::Close { tunnel } => {
+                self.frame(tunnel, &ToPrivate::Close, Order::End);
+                self.tunnels.remove(&tunnel);
+            }
+        }
+    }
+
+    /// Seals a signal, lets the switchboard know its keys, and only then lets its octets leave.
+    fn ring(&mut self, kid: Kid, wanted: &Wanted) -> anyhow::Result<()> {
+        let terminal = self.by_kid.get(&kid).context("no such key in the directory")?.clone();
+        let unix_seconds = clock::unix_seconds();
+        let request = AccessRequest {
+            purpose: Purpose::Access,
+            tunnel: TunnelType::Tls,
+            seq: self.sequences.next(kid, unix_seconds)?,
+            issued: u32::try_from(unix_seconds).context("the clock is wrong")?,
+            ttl_seconds: wanted.ttl_seconds,
+            service: wanted.service,
+            public_proxy: terminal.announce,
+            callee: terminal.callee.clone(),
+            key: Secret::new(keys::random()?),
+        };
+        let (signal, session_keys) = seal(&request, &terminal.key, keys::random()?)?;
+        let id = session_keys.sid.signal_id();
+        let event = Event::Sealed { ring: wanted.ring, keys: session_keys };
+        self.switchboard.handle_event(event, clock::now());
+        let over = match wanted.over {
+            Over::Route(place) => {
+                let route = terminal.routes.get(place).context("no such route")?;
+                self.transmit(route, &signal, wanted)?;
+                route.bearer.as_str()
+            }
+            Over::Tunnel { tunnel, spare } => {
+                let octets = signal.octets().to_vec();
+                let frame = if spare { ToPrivate::Spare(octets) } else { ToPrivate::Ring(octets) };
+                self.say(tunnel, &frame);
+                "standby"
+            }
+        };
+        telemetry::rang(wanted.session, id, over, wanted.attempt);
+        Ok(())
+    }
+
+    /// Hands a signal to a route's bearer; a task reports if the bearer will not have it.
+    fn transmit(&mut self, route: &Route, signal: &Signal, wanted: &Wanted) -> anyhow::Result<()> {
+        let transmitter = self.transmitters.get(&route.bearer).context("no such bearer")?;
+        let body = if route.binary {
+            Body::Binary(signal.octets().to_vec())
+        } else {
+            Body::Text(signal.to_text())
+        };
+        let valid_for = Duration::from_secs(wanted.ttl_seconds.into());
+        let to = Callee::Number(route.to.clone());
+        let submission = transmitter.ring(Message { to, body, valid_for });
+        let (withdraw, withdrawn) = oneshot::channel();
+        self.ringing.insert(wanted.ring, withdraw);
+        let happenings = self.house.happenings.clone();
+        self.house.tasks.spawn(rings::follow(wanted.ring, submission, withdrawn, happenings));
+        Ok(())
+    }
+
+    /// Joins the two. Whoever drops the taker fails the splice; the client's task tells its end.
+    fn splice(
+        &mut self,
+        (client, tunnel): (ClientId, TunnelId),
+        session: SessionId,
+        opened: bool,
+        paired: Paired,
+    ) {
+        let (held, orders) = (self.clients.get(&client), self.tunnels.remove(&tunnel));
+        let (taker, taken) = oneshot::channel();
+        let verdict = Verdict::Joined { tunnel, taken, paired };
+        let Some(held) = held.filter(|it| it.verdicts.try_send(verdict).is_ok()) else {
+            // It has gone, and so does the tunnel, to which nobody can give orders any more.
+            let event = Event::SpliceEnded { client, tunnel };
+            return self.switchboard.handle_event(event, clock::now());
+        };
+        let bound = ToPrivate::Bound { session, client: held.address };
+        let octets = if opened { Vec::new() } else { bound.encode().expect("a bound frame fits") };
+        let _ = orders.map(|it| it.try_send(Order::Join(octets, taker)));
+    }
+
+    fn say(&mut self, tunnel: TunnelId, frame: &ToPrivate) {
+        self.frame(tunnel, frame, Order::Say);
+    }
+
+    fn frame(&mut self, tunnel: TunnelId, frame: &ToPrivate, order: impl Fn(Vec<u8>) -> Order) {
+        match frame.encode() {
+            Ok(octets) => self.order(tunnel, order(octets)),
+            Err(fault) => error!(%fault, "a frame that no tunnel can carry"),
+        }
+    }
+
+    /// A tunnel that cannot take its orders is stuck: without its orders its task ends it.
+    fn order(&mut self, tunnel: TunnelId, order: Order) {
+        let Some(orders) = self.tunnels.get(&tunnel) else { return };
+        if orders.try_send(order).is_err() {
+            self.tunnels.remove(&tunnel);
+        }
+    }
+}

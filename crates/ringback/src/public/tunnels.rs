@@ -1,0 +1,168 @@
+//! One tunnel's story at the public proxy: handshake, hello, then what the switchboard orders.
+//!
+//! A stranger holds one of a bounded number of places until it has said a whole hello, and no
+//! longer than [`HELLO_PATIENCE`]. Whether its hello is true is the switchboard's to say.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use ringback_proto::access_request::SignalId;
+use ringback_proto::hello::{Hello, Outcome, ToPrivate, ToPublic};
+use ringback_proto::limits::OPEN_PATIENCE;
+use ringback_proto::switchboard::{Event, TunnelId};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout};
+use tracing::debug;
+
+use super::lobby::Place;
+use super::{Happening, House, Order};
+use crate::limits::{HELLO_PATIENCE, ORDERS, PONG_PATIENCE, STANDBY_PING};
+use crate::telemetry::step;
+use crate::tunnel::Talk;
+
+/// Serves one connection to the dial-back port to its end.
+pub(super) async fn serve(house: Arc<House>, stream: TcpStream, from: SocketAddr, place: Place) {
+    let tunnel = TunnelId(house.ids.fetch_add(1, Ordering::Relaxed));
+    let greeted = tokio::select! {
+        greeted = timeout(HELLO_PATIENCE, greet(&house, stream)) => greeted,
+        () = place.lost() => return debug!(%from, "no tunnel: its place was needed"),
+        () = house.stop.cancelled() => return,
+    };
+    let talk = match greeted {
+        Ok(Ok(greeted)) => greeted,
+        Ok(Err(fault)) => return debug!(%from, %fault, "no tunnel"),
+        Err(_) => return debug!(%from, "no tunnel: no whole hello in time"),
+    };
+    drop(place);
+    let (talk, hello, exporter) = talk;
+    let signal = hello.sid.signal_id();
+    let (orders, ordered) = mpsc::channel(ORDERS);
+    let event = Event::HelloHeard { tunnel, peer: *talk.tunnel().peer(), hello, exporter };
+    let happening = Happening::TunnelArrived { event, tunnel, orders };
+    if house.happenings.send(happening).await.is_err() {
+        return;
+    }
+    match obey(&house, (tunnel, signal), talk, ordered).await {
+        Ok(Left::HandedOver) => return,
+        Ok(Left::Ended) => {}
+        Err(fault) => debug!(%fault, "tunnel lost"),
+    }
+    let _ = house.happenings.send(Happening::Told(Event::TunnelLost { tunnel })).await;
+}
+
+/// How a tunnel left its task without a fault.
+enum Left {
+    /// It carries a session now, and whoever took it tells its end.
+    HandedOver,
+    /// It was ended as ordered.
+    Ended,
+}
+
+async fn greet(house: &House, stream: TcpStream) -> io::Result<(Talk, Hello, [u8; 32])> {
+    let mut talk = Talk::new(house.acceptor.accept(stream).await.map_err(io::Error::other)?);
+    let hello = Hello::decode(&talk.exactly().await?)
+        .map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault))?;
+    let exporter = talk.tunnel().exporter(&hello.sid);
+    Ok((talk, hello, exporter))
+}
+
+/// Obeys orders until the tunnel is handed over or ends.
+async fn obey(
+    house: &House,
+    (tunnel, signal): (TunnelId, SignalId),
+    mut talk: Talk,
+    mut orders: mpsc::Receiver<Order>,
+) -> io::Result<Left> {
+    let mut ping_at = Instant::now() + STANDBY_PING;
+    loop {
+        let order = tokio::select! {
+            biased;
+            order = orders.recv() => order,
+            // Nothing is asked here, so nothing may be said; an end shows that the tunnel is gone.
+            said = talk.frame(ToPublic::decode) => {
+                let said = said?;
+                return Err(io::Error::other(format!("unasked for: {said:?}")));
+            }
+            () = tokio::time::sleep_until(ping_at) => {
+                timeout(PONG_PATIENCE, ping(&mut talk)).await??;
+                ping_at = Instant::now() + STANDBY_PING;
+                continue;
+            }
+        };
+        match order {
+            Some(Order::Accept(octets)) => {
+                talk.say(&octets).await?;
+                step("H", None, Some(signal));
+            }
+            Some(Order::Say(octets)) => talk.say(&octets).await?,
+            Some(Order::Open(octets)) => {
+                talk.say(&octets).await?;
+                let outcome = timeout(OPEN_PATIENCE, opened(&mut talk)).await??;
+                let event = Event::Opened { tunnel, outcome };
+                // Without a role nobody orders anything any more, which ends the tunnel.
+                let _ = house.happenings.send(Happening::Told(event)).await;
+                ping_at = Instant::now() + STANDBY_PING;
+                if outcome == Outcome::Connected {
+                    return hand_over(talk, orders).await;
+                }
+            }
+            Some(Order::Join(octets, taker)) => {
+                talk.say(&octets).await?;
+                return give(talk, taker);
+            }
+            Some(Order::End(octets)) => {
+                talk.say(&octets).await?;
+                return Ok(end(talk).await);
+            }
+            None => return Ok(end(talk).await),
+        }
+    }
+}
+
+/// After an opened service every octet is the session's: nothing is read until somebody takes it.
+/// The private proxy splices already, so a tunnel that nobody takes was cut, not ended in order.
+async fn hand_over(mut talk: Talk, mut orders: mpsc::Receiver<Order>) -> io::Result<Left> {
+    match orders.recv().await {
+        Some(Order::Join(octets, taker)) => {
+            talk.say(&octets).await?;
+            give(talk, taker)
+        }
+        Some(Order::Accept(_) | Order::Say(_) | Order::Open(_) | Order::End(_)) | None => {
+            talk.into_parts().0.reset();
+            Ok(Left::Ended)
+        }
+    }
+}
+
+fn give(talk: Talk, taker: oneshot::Sender<Talk>) -> io::Result<Left> {
+    // A client that left in this very moment takes nothing: its session was cut, not completed.
+    let Err(talk) = taker.send(talk) else { return Ok(Left::HandedOver) };
+    talk.into_parts().0.reset();
+    Ok(Left::Ended)
+}
+
+async fn end(talk: Talk) -> Left {
+    talk.close().await;
+    Left::Ended
+}
+
+async fn opened(talk: &mut Talk) -> io::Result<Outcome> {
+    loop {
+        match talk.frame(ToPublic::decode).await? {
+            ToPublic::Opened(outcome) => return Ok(outcome),
+            ToPublic::Pong => {}
+        }
+    }
+}
+
+async fn ping(talk: &mut Talk) -> io::Result<()> {
+    let ping = ToPrivate::Ping.encode().map_err(io::Error::other)?;
+    talk.say(&ping).await?;
+    match talk.frame(ToPublic::decode).await? {
+        ToPublic::Pong => Ok(()),
+        ToPublic::Opened(_) => Err(io::Error::other("opened unasked")),
+    }
+}

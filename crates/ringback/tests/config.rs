@@ -1,0 +1,248 @@
+//! Configurations as users write them: the examples, and every way to get one wrong.
+//!
+//! The binary is asked, except where twenty thousand files are: those go to `Config::parse`.
+
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use anyhow::{Context, Result, ensure};
+use ringback::config::Config;
+use tempfile::TempDir;
+
+/// The exit code of bad usage (sysexits.h, EX_USAGE).
+const BAD_USAGE: Option<i32> = Some(64);
+
+#[test]
+fn every_example_has_no_mistakes() -> Result<()> {
+    let fleet = Fleet::new()?;
+    for file in &fleet.files {
+        let checked = fleet.ringback(&["check", "--config", file])?;
+        assert!(checked.status.success(), "{}", said(&checked));
+    }
+    assert_eq!(fleet.files.len(), 5, "{:?}", fleet.files);
+    Ok(())
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_and_nothing_is_bound() -> Result<()> {
+    let fleet = Fleet::new()?;
+    let text = "[public]\nidentity = \"public.key\"\nstate = \"state\"\ndial_back = \"here\"\n\
+                htttp = \"0.0.0.0:80\"\nanswer_seconds = 3\n\
+                [[bearer]]\nname = \"operator\"\nkind = \"pigeon\"\n";
+    std::fs::write(fleet.path("wrong.toml"), text)?;
+    for role in ["check", "public"] {
+        let told = fleet.ringback(&[role, "--config", "wrong.toml"])?;
+        assert_eq!(told.status.code(), BAD_USAGE, "{}", said(&told));
+        for mistake in [
+            "5 mistakes in wrong.toml",
+            "line 1: public: clients cannot come: give http, tls, proxy or a service's raw",
+            "line 4: public.dial_back: \"here\"",
+            "line 5: public.htttp: unknown key; did you mean http?",
+            "line 6: public.answer_seconds: must be a whole number from 5 to 600",
+            "line 9: bearer[0].kind: \"pigeon\" is no kind of bearer; known: smpp",
+        ] {
+            assert!(said(&told).contains(mistake), "no {mistake:?} in {}", said(&told));
+        }
+    }
+    assert!(!fleet.path("state").exists(), "a wrong file makes no state");
+    Ok(())
+}
+
+#[test]
+fn an_operator_that_cannot_be_run_is_a_mistake_of_its_file() -> Result<()> {
+    let fleet = Fleet::new()?;
+    for (wrong, words) in [("loss = 2.0", "loss: a share lies"), ("los = 0.1", "los")] {
+        std::fs::write(fleet.path("wrong.toml"), format!("[operator]\n{wrong}\n"))?;
+        let told = fleet.ringback(&["check", "--config", "wrong.toml"])?;
+        assert_eq!(told.status.code(), BAD_USAGE, "{}", said(&told));
+        assert!(said(&told).contains(words), "{}", said(&told));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_key_that_others_can_read_is_refused_with_the_cure() -> Result<()> {
+    let fleet = Fleet::new()?;
+    let everybody = std::fs::Permissions::from_mode(0o644);
+    std::fs::set_permissions(fleet.path("car7.public.keys"), everybody)?;
+    let told = fleet.ringback(&["check", "--config", "public.toml"])?;
+    assert_eq!(told.status.code(), BAD_USAGE, "{}", said(&told));
+    assert!(said(&told).contains("run chmod 600 on it"), "{}", said(&told));
+    Ok(())
+}
+
+#[test]
+fn swapped_keys_are_told_on_both_sides() -> Result<()> {
+    let fleet = Fleet::new()?;
+    for (left, right) in [("car7.public.keys", "car7.private.keys"), ("public.key", "public.pub")] {
+        std::fs::rename(fleet.path(left), fleet.path("aside"))?;
+        std::fs::rename(fleet.path(right), fleet.path(left))?;
+        std::fs::rename(fleet.path("aside"), fleet.path(right))?;
+    }
+    // The public half may be read by all, and that is not what is wrong with it.
+    std::fs::set_permissions(fleet.path("public.key"), std::fs::Permissions::from_mode(0o600))?;
+    for (file, mistakes) in [
+        ("public.toml", ["terminal[0].keys", "public.identity"]),
+        ("private.toml", ["terminal[0].keys", "public_proxy[0].public_key"]),
+    ] {
+        let told = fleet.ringback(&["check", "--config", file])?;
+        assert_eq!(told.status.code(), BAD_USAGE, "{}", said(&told));
+        assert!(mistakes.iter().all(|it| said(&told).contains(it)), "{}", said(&told));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_busy_port_is_one_clear_error() -> Result<()> {
+    let fleet = Fleet::new()?;
+    let taken = TcpListener::bind("127.0.0.1:0")?;
+    let address = taken.local_addr()?;
+    std::fs::write(fleet.path("busy.toml"), format!("[operator]\nlisten = \"{address}\"\n"))?;
+    let public = std::fs::read_to_string(fleet.path("public.toml"))?
+        .replace("\"0.0.0.0:7443\", \"[::]:7443\"", "\"127.0.0.1:0\"")
+        .replace("\"0.0.0.0:80\"", &format!("\"{address}\""));
+    std::fs::write(fleet.path("busy-public.toml"), public)?;
+    for (role, file) in [("operator", "busy.toml"), ("public", "busy-public.toml")] {
+        let told = fleet.ringback(&[role, "--config", file])?;
+        assert_eq!(told.status.code(), Some(1), "{}", said(&told));
+        let errors = said(&told).matches("error: ").count();
+        let clear = said(&told).contains(&format!("RB-BIND: cannot listen on {address}"));
+        assert!(clear && errors == 1, "{}", said(&told));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_file_of_another_role_says_whose_it_is() -> Result<()> {
+    let fleet = Fleet::new()?;
+    let told = fleet.ringback(&["private", "--config", "public.toml"])?;
+    assert_eq!(told.status.code(), BAD_USAGE, "{}", said(&told));
+    assert!(said(&told).contains("run it with `ringback public`"), "{}", said(&told));
+    Ok(())
+}
+
+#[test]
+fn no_file_makes_the_reader_panic() -> Result<()> {
+    const FILES: u64 = 20_000;
+    let fleet = Fleet::new()?;
+    let texts: Vec<Vec<u8>> =
+        fleet.files.iter().map(|it| std::fs::read(fleet.path(it))).collect::<Result<_, _>>()?;
+    let mut wrong = 0;
+    for seed in 0..FILES {
+        let mut chance = Chance(seed);
+        let mut text = texts[chance.below(texts.len())].clone();
+        for _ in 0..=chance.below(4) {
+            chance.mutate(&mut text, &texts);
+        }
+        let text = String::from_utf8_lossy(&text).into_owned();
+        if let Err(problems) = Config::parse(&text, fleet.folder.path()) {
+            assert!(!problems.is_empty(), "wrong without a mistake, seed {seed}:\n{text}");
+            wrong += 1;
+        }
+    }
+    assert!(FILES / 4 < wrong, "only {wrong} of {FILES} were wrong");
+    Ok(())
+}
+
+/// A copy of the example, with the keys that its comments tell one to make.
+struct Fleet {
+    folder: TempDir,
+    files: Vec<String>,
+}
+
+impl Fleet {
+    fn new() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let mut fleet = Self { folder, files: Vec::new() };
+        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/fleet");
+        for entry in std::fs::read_dir(examples)? {
+            let name = entry?.file_name().into_string().ok().context("a strange name")?;
+            std::fs::copy(
+                Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/fleet").join(&name),
+                fleet.path(&name),
+            )?;
+            fleet.files.push(name);
+        }
+        let told: Vec<String> = fleet
+            .files
+            .iter()
+            .map(|it| std::fs::read_to_string(fleet.path(it)))
+            .collect::<Result<_, _>>()?;
+        let mut made = 0;
+        for line in told.iter().flat_map(|it| it.lines()) {
+            let Some(words) = line.strip_prefix("#   ringback ") else { continue };
+            let words = words.split('→').next().unwrap_or_default();
+            let words: Vec<&str> = words.split_whitespace().collect();
+            let output = fleet.ringback(&words)?;
+            ensure!(output.status.success(), "{words:?}: {}", said(&output));
+            made += 1;
+        }
+        ensure!(made == 6, "the comments tell of {made} commands that make keys");
+        let password = fleet.path("smpp.password");
+        std::fs::write(&password, "secret\n")?;
+        std::fs::set_permissions(password, std::fs::Permissions::from_mode(0o600))?;
+        Ok(fleet)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn ringback(&self, words: &[&str]) -> Result<Output> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringback"));
+        Ok(command.args(words).current_dir(self.folder.path()).output()?)
+    }
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// SplitMix64: the same file for the same seed.
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.next() % end.max(1) as u64).unwrap_or_default()
+    }
+
+    /// Changes an octet, loses or doubles a piece, or grafts a line of another file.
+    fn mutate(&mut self, text: &mut Vec<u8>, others: &[Vec<u8>]) {
+        let from = self.below(text.len());
+        let to = text.len().min(from + self.below(40));
+        match self.below(5) {
+            0 => text.truncate(from),
+            1 => drop(text.drain(from..to)),
+            2 => {
+                let piece = text[from..to].to_vec();
+                let at = self.below(text.len());
+                text.splice(at..at, piece);
+            }
+            3 => {
+                let lines: Vec<&[u8]> =
+                    others[self.below(others.len())].split_inclusive(|it| *it == b'\n').collect();
+                let line = lines[self.below(lines.len())];
+                let starts: Vec<usize> =
+                    (0..text.len()).filter(|at| *at == 0 || text[at - 1] == b'\n').collect();
+                let at = starts.get(self.below(starts.len())).copied().unwrap_or_default();
+                text.splice(at..at, line.iter().copied());
+            }
+            _ => {
+                const TELLING: &[u8] = b"\"[]{}=#.\n0-9a\x00\xff";
+                if let Some(octet) = text.get_mut(from) {
+                    *octet = TELLING[self.below(TELLING.len())];
+                }
+            }
+        }
+    }
+}

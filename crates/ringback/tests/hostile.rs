@@ -1,0 +1,478 @@
+//! Peers that mean no good, or nothing at all, at every listener of the running roles.
+//!
+//! Each is ended once, in the listener's own protocol and within its named limit; none costs an
+//! SMS, and what was there before is there after: the service, the descriptors, a quiet log.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use ringback::limits;
+use ringback::tunnel::{Dialer, Identity};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep, timeout};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_ringback");
+const NAME: &str = "patient.localhost";
+/// How long anything may take that has no limit of its own, on a busy machine.
+const SOON: Duration = Duration::from_secs(4);
+/// How long a process may take until it is as it should be.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_peers_are_each_ended_in_time_and_nobody_is_rung() -> Result<()> {
+    let house = House::open().await?;
+    house.assert_serves().await?;
+    let before = house.settled_descriptors(&[]).await?;
+    let rung = house.sms()?;
+
+    let cases = client_cases(&house).into_iter().chain(inner_cases(&house));
+    let cases: Vec<_> = cases.map(|case| async move { (case.run().await, case) }).collect();
+    let (ended, stranger, hesitant, dns) =
+        tokio::join!(join_all(cases), stranger(&house), hesitant(&house), dns_garbage(&house),);
+    for (ending, case) in ended {
+        case.judge(&ending?);
+    }
+    stranger?;
+    hesitant?;
+    dns?;
+    assert_eq!(house.sms()?, rung, "a stranger was rung for");
+
+    let after = house.settled_descriptors(&before).await?;
+    assert_eq!(after, before, "descriptors of {ROLES:?}");
+    house.assert_serves().await?;
+    house.assert_quiet_logs()
+}
+
+/// At the level `open` the connection to a service's own port is the whole request: it rings.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_connects_to_a_raw_port_rings_once_and_reaches_the_server_itself() -> Result<()> {
+    let house = House::open().await?;
+    let before = house.settled_descriptors(&[]).await?;
+
+    // What speaks is the server on the terminal: the public proxy adds no word.
+    let garbage =
+        Case::new("raw garbage", house.raw, b"\x00\xff\x13garbage\r\n\r\n", Manner::Waits);
+    let garbage = garbage.answered(b"HTTP/1.1 400", SOON);
+    garbage.judge(&garbage.run().await?);
+    assert_eq!(house.sms()?, 1);
+
+    // A client that sends nothing and ends its direction is served too, and gets the server's end.
+    let mute = Case::new("raw end", house.raw, b"", Manner::HalfCloses).answered(b"", SOON);
+    mute.judge(&mute.run().await?);
+    assert_eq!(house.sms()?, 2);
+
+    // One that leaves by reset before the answer takes back what it has asked for.
+    let stream = TcpStream::connect(house.raw).await?;
+    house.says("public", "client arrived", 3).await?;
+    stream.set_zero_linger()?;
+    drop(stream);
+    house.says("public", "client left before an answer", 1).await?;
+    assert!(house.sms()? <= 3);
+
+    let after = house.settled_descriptors(&before).await?;
+    assert_eq!(after, before, "descriptors of {ROLES:?}");
+    house.assert_quiet_logs()
+}
+
+fn client_cases(house: &House) -> Vec<Case> {
+    let (http, tls, proxy) = (house.http, house.tls, house.proxy);
+    let long = [&b"GET / HTTP/1.1\r\nX: "[..], &[b'x'; limits::HEAD_OCTETS]].concat();
+    let half = b"GET / HTTP/1.1\r\nHost: patient.loc";
+    let socks = b"\x05\x01\x00\x05\x01\x00\x03\x40short";
+    let endless = [&[0x16, 3, 1, 0x40, 0, 1, 0xff, 0xff, 0xff][..], &[7; 20_000]].concat();
+    let slow = limits::HEAD_PATIENCE;
+    use Manner::{Dribbles, HalfCloses, Waits};
+    vec![
+        Case::new("http garbage", http, b"\x00\xff\x13\r\n\r\n", Waits)
+            .answered(b"HTTP/1.1 400", SOON),
+        Case::new("http oversized", http, &long, Waits).answered(b"HTTP/1.1 431", SOON),
+        Case::new("http silent", http, b"", Waits).answered(b"HTTP/1.1 408", slow),
+        Case::new("http slow", http, half, Dribbles).answered(b"HTTP/1.1 408", slow),
+        Case::new("http half", http, half, HalfCloses).answered(b"HTTP/1.1 400", SOON),
+        Case::new("http speaks tls", http, &endless, Waits).answered(b"HTTP/1.1 400", SOON),
+        Case::new("tls garbage", tls, b"GET / HTTP/1.1\r\n\r\n", Waits)
+            .answered(b"\x15\x03\x03", SOON),
+        Case::new("tls oversized", tls, &endless, Waits).answered(b"\x15\x03\x03", SOON),
+        Case::new("tls silent", tls, b"", Waits).answered(b"\x15\x03\x03", slow),
+        Case::new("tls slow", tls, &endless[..40], Dribbles).answered(b"\x15\x03\x03", slow),
+        Case::new("tls half", tls, &endless[..40], HalfCloses).answered(b"\x15\x03\x03", SOON),
+        Case::new("proxy garbage", proxy, b"\x04\x01\x00\r\n\r\n", Waits)
+            .answered(b"HTTP/1.1 400", SOON),
+        Case::new("proxy oversized", proxy, &long, Waits).answered(b"HTTP/1.1 431", SOON),
+        Case::new("proxy silent", proxy, b"", Waits).reset(slow),
+        Case::new("socks slow", proxy, socks, Dribbles).answered(b"\x05\x00\x05\x01", slow),
+        Case::new("socks half", proxy, socks, HalfCloses).answered(b"\x05\x00\x05\x01", SOON),
+    ]
+}
+
+fn inner_cases(house: &House) -> Vec<Case> {
+    let (dial_back, dns, operator) = (house.dial_back, house.dns, house.operator);
+    let hello = [0x16, 3, 1, 0, 200, 1, 0, 0, 196, 3, 3];
+    let nack = b"\x00\x00\x00\x10\x80\x00\x00\x00";
+    use Manner::{HalfCloses, Waits};
+    vec![
+        Case::new("dial-back garbage", dial_back, b"GET / HTTP/1.1\r\n\r\n", Waits).ended(SOON),
+        Case::new("dial-back half", dial_back, &hello, HalfCloses).ended(SOON),
+        Case::new("dial-back stuck", dial_back, &hello, Waits).ended(limits::HELLO_PATIENCE),
+        Case::new("dial-back silent", dial_back, b"", Waits).ended(limits::HELLO_PATIENCE),
+        Case::new("dns oversized", dns, &[0xff; 9_000], Waits).ended(SOON),
+        Case::new("dns half", dns, b"\x00\x28\x01", HalfCloses).ended(SOON),
+        Case::new("dns stuck", dns, b"\x00\x28\x01", Waits).ended(limits::DNS_MESSAGE_PATIENCE),
+        Case::new("dns silent", dns, b"", Waits).ended(limits::DNS_IDLE),
+        Case::new("smpp http", operator, b"GET / HTTP/1.1\r\n\r\n", Waits).answered(nack, SOON),
+        Case::new("smpp 4 GiB", operator, &[0xff; 16], Waits).answered(nack, SOON),
+        Case::new("smpp silent", operator, b"", Waits).ended(limits::OPERATOR_BIND_PATIENCE),
+        Case::new("smpp half", operator, b"\x00\x00\x00\x30\x00", HalfCloses).ended(SOON),
+    ]
+}
+
+/// Speaks the tunnel's protocol perfectly, with a key and a signal of its own making.
+async fn stranger(house: &House) -> Result<()> {
+    let mut tunnel = house.dial_as_a_stranger().await?;
+    tunnel.write_all(&[[7; 48].as_slice(), &[0]].concat()).await?;
+    tunnel.flush().await?;
+    let mut said = Vec::new();
+    timeout(SOON, tunnel.read_to_end(&mut said)).await.context("a stranger is kept")??;
+    ensure!(said == [0; 33], "a stranger is told {said:?} instead of `gone`");
+    Ok(())
+}
+
+/// Says half a hello, and then nothing.
+async fn hesitant(house: &House) -> Result<()> {
+    let begun = Instant::now();
+    let mut tunnel = house.dial_as_a_stranger().await?;
+    tunnel.write_all(&[7; 20]).await?;
+    tunnel.flush().await?;
+    let mut said = Vec::new();
+    let within = limits::HELLO_PATIENCE + SOON;
+    // Whether the end is an orderly one does not matter; that it comes does.
+    let _ = timeout(within, tunnel.read_to_end(&mut said)).await.context("half a hello is kept")?;
+    ensure!(said.is_empty(), "half a hello is answered with {said:?}");
+    let took = begun.elapsed();
+    ensure!(limits::HELLO_PATIENCE - SOON < took, "half a hello was ended after {took:?}");
+    Ok(())
+}
+
+/// Datagrams that are no queries: nothing longer than what was sent comes back.
+async fn dns_garbage(house: &House) -> Result<()> {
+    let socket = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    socket.connect(house.dns).await?;
+    for length in [0, 1, 11, 12, 13, 40, 512, 4_096, 9_000] {
+        for octet in [0x00, 0x41, 0xff] {
+            socket.send(&vec![octet; length]).await?;
+            let mut answer = [0; 65_535];
+            if let Ok(heard) = timeout(Duration::from_millis(50), socket.recv(&mut answer)).await {
+                let heard = heard?;
+                ensure!(heard <= length, "{length} octets of {octet} are answered with {heard}");
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn join_all<T: Send + 'static>(
+    futures: Vec<impl Future<Output = T> + Send + 'static>,
+) -> Vec<T> {
+    let mut tasks = tokio::task::JoinSet::new();
+    for future in futures {
+        tasks.spawn(future);
+    }
+    tasks.join_all().await
+}
+
+/// What a hostile peer does after it has connected.
+#[derive(Clone, Copy, Debug)]
+enum Manner {
+    /// Says it all, then waits.
+    Waits,
+    /// Says it all, then ends its direction.
+    HalfCloses,
+    /// Says an octet a second.
+    Dribbles,
+}
+
+/// A hostile peer, and how it must end.
+#[derive(Debug)]
+struct Case {
+    name: &'static str,
+    to: SocketAddr,
+    say: Vec<u8>,
+    manner: Manner,
+    answer: Option<Vec<u8>>,
+    reset: bool,
+    limit: Duration,
+}
+
+/// How it ended.
+#[derive(Debug)]
+struct Ending {
+    heard: Vec<u8>,
+    reset: bool,
+    took: Duration,
+}
+
+impl Case {
+    fn new(name: &'static str, to: SocketAddr, say: &[u8], manner: Manner) -> Self {
+        Self { name, to, say: say.to_vec(), manner, answer: None, reset: false, limit: SOON }
+    }
+
+    /// It is told something that begins so, and then ended in order.
+    fn answered(self, answer: &[u8], limit: Duration) -> Self {
+        Self { answer: Some(answer.to_vec()), limit, ..self }
+    }
+
+    /// It is told nothing and reset.
+    fn reset(self, limit: Duration) -> Self {
+        Self { answer: Some(Vec::new()), reset: true, limit, ..self }
+    }
+
+    /// It is ended, in whichever way.
+    fn ended(self, limit: Duration) -> Self {
+        Self { limit, ..self }
+    }
+
+    async fn run(&self) -> Result<Ending> {
+        let begun = Instant::now();
+        let (mut reader, mut writer) = TcpStream::connect(self.to).await?.into_split();
+        let speaking = async {
+            match self.manner {
+                Manner::Waits => {
+                    let _ = writer.write_all(&self.say).await;
+                }
+                Manner::HalfCloses => {
+                    let _ = writer.write_all(&self.say).await;
+                    let _ = writer.shutdown().await;
+                }
+                Manner::Dribbles => {
+                    for octet in &self.say {
+                        if writer.write_all(&[*octet]).await.is_err() {
+                            break;
+                        }
+                        sleep(Duration::from_secs(1)).await;
+                    }
+                }
+            }
+            std::future::pending::<()>().await
+        };
+        let mut heard = Vec::new();
+        let hearing = async { reader.read_to_end(&mut heard).await };
+        let ended: io::Result<usize> = tokio::select! {
+            ended = hearing => ended,
+            () = speaking => Ok(0),
+            () = sleep(self.limit + SOON) => anyhow::bail!("{}: not ended in time", self.name),
+        };
+        Ok(Ending { heard, reset: ended.is_err(), took: begun.elapsed() })
+    }
+
+    fn judge(&self, ending: &Ending) {
+        let told = String::from_utf8_lossy(&ending.heard);
+        let context = format!("{}: {ending:?} {told}", self.name);
+        if let Some(answer) = &self.answer {
+            assert!(ending.heard.starts_with(answer), "{context}");
+            assert_eq!(ending.heard.is_empty(), answer.is_empty(), "{context}");
+            assert_eq!(ending.reset, self.reset, "{context}");
+        }
+        if ending.heard.starts_with(b"HTTP/") {
+            assert_eq!(told.matches("HTTP/1.1 ").count(), 1, "one answer only: {context}");
+        }
+        // Neither after its limit (see `run`) nor long before it.
+        assert!(
+            self.limit == SOON || self.limit < ending.took + Duration::from_secs(1),
+            "{context}"
+        );
+    }
+}
+
+/// The processes, in the order in which they are started.
+const ROLES: [&str; 4] = ["readings", "operator", "private", "public"];
+
+/// Every role on loopback, each a process of its own.
+struct House {
+    folder: TempDir,
+    http: SocketAddr,
+    tls: SocketAddr,
+    proxy: SocketAddr,
+    raw: SocketAddr,
+    dial_back: SocketAddr,
+    dns: SocketAddr,
+    operator: SocketAddr,
+    roles: Vec<Child>,
+}
+
+impl House {
+    async fn open() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let [http, tls, proxy, raw, dial_back, dns, operator, terminal] = free_addresses()?;
+        let roles = Vec::new();
+        let mut house = Self { folder, http, tls, proxy, raw, dial_back, dns, operator, roles };
+        house.write_files(terminal).await?;
+        let terminal = terminal.to_string();
+        house.start("readings", &["--listen", &terminal]).await?;
+        house.start("operator", &["--config", "operator.toml"]).await?;
+        house.start("private", &["--config", "private.toml"]).await?;
+        house.start("public", &["--config", "public.toml"]).await?;
+        Ok(house)
+    }
+
+    async fn write_files(&self, terminal: SocketAddr) -> Result<()> {
+        for words in ["identity --out public", "identity --out private", "terminal --out patient"] {
+            let mut command = Command::new(BINARY);
+            command.arg("key").args(words.split(' ')).current_dir(self.folder.path());
+            ensure!(command.output().await?.status.success(), "no {words}");
+        }
+        let Self { http, tls, proxy, raw, dial_back, dns, operator, .. } = self;
+        let bearer = |system_id| {
+            format!(
+                "[[bearer]]\nname = \"sms\"\nkind = \"smpp\"\naddress = \"{operator}\"\n\
+                 system_id = \"{system_id}\"\npassword_file = \"password\"\n"
+            )
+        };
+        let files = [
+            ("password", "hostile".to_owned()),
+            (
+                "operator.toml",
+                format!(
+                    "[operator]\nlisten = \"{operator}\"\n\
+                     delay = {{ kind = \"fixed\", seconds = 0.3 }}\n\
+                     [[operator.accounts]]\nsystem_id = \"public\"\npassword = \"hostile\"\n\
+                     [[operator.accounts]]\nsystem_id = \"private\"\npassword = \"hostile\"\n\
+                     prefixes = [\"1555\"]\n"
+                ),
+            ),
+            (
+                "public.toml",
+                format!(
+                    "[public]\nidentity = \"public.key\"\nstate = \"public-state\"\n\
+                     dial_back = \"{dial_back}\"\nhttp = \"{http}\"\ntls = \"{tls}\"\n\
+                     proxy = \"{proxy}\"\nlinger_seconds = 0\n\
+                     [responder]\nlisten = \"{dns}\"\nzone = \"localhost\"\n\
+                     addresses = \"127.0.0.1\"\n{}\
+                     [[terminal]]\nname = \"{NAME}\"\nkeys = \"patient.public.keys\"\n\
+                     number = \"+15550100777\"\nprivate_proxy = \"private.pub\"\nspares = 0\n\
+                     [[terminal.route]]\nbearer = \"sms\"\n\
+                     [[terminal.service]]\nid = 1\nport = 80\nhttp = true\ntls = true\n\
+                     raw = \"{raw}\"\n",
+                    bearer("public")
+                ),
+            ),
+            (
+                "private.toml",
+                format!(
+                    "[private]\nidentity = \"private.key\"\nstate = \"private-state\"\n{}\
+                     [[public_proxy]]\nname = \"public\"\npublic_key = \"public.pub\"\n\
+                     addresses = \"{dial_back}\"\n\
+                     [[terminal]]\nkeys = \"patient.private.keys\"\nnumber = \"+15550100777\"\n\
+                     public_proxies = \"public\"\n\
+                     [[terminal.service]]\nid = 1\naddress = \"{terminal}\"\n",
+                    bearer("private")
+                ),
+            ),
+        ];
+        for (name, text) in files {
+            std::fs::write(self.path(name), text)?;
+        }
+        let secret = std::fs::Permissions::from_mode(0o600);
+        Ok(std::fs::set_permissions(self.path("password"), secret)?)
+    }
+
+    async fn start(&mut self, role: &'static str, words: &[&str]) -> Result<()> {
+        let log = std::fs::File::create(self.path(&format!("{role}.log")))?;
+        let mut command = Command::new(BINARY);
+        command.args(["--log", "json", role]).args(words).current_dir(self.folder.path());
+        command.env("RINGBACK_LOG", "debug").stdin(Stdio::null()).stdout(Stdio::null());
+        self.roles.push(command.stderr(log).kill_on_drop(true).spawn()?);
+        self.says(role, "ready", 1).await
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn count(&self, role: &str, message: &str) -> Result<usize> {
+        let log = std::fs::read_to_string(self.path(&format!("{role}.log")))?;
+        Ok(log.matches(&format!("\"message\":\"{message}\"")).count())
+    }
+
+    /// Waits until a role has said something so many times.
+    async fn says(&self, role: &str, message: &str, times: usize) -> Result<()> {
+        let waiting = async {
+            while self.count(role, message)? < times {
+                sleep(Duration::from_millis(10)).await;
+            }
+            Ok(())
+        };
+        timeout(PATIENCE, waiting).await.with_context(|| format!("{role} never said {message}"))?
+    }
+
+    fn sms(&self) -> Result<usize> {
+        self.count("operator", "sms accepted")
+    }
+
+    async fn dial_as_a_stranger(&self) -> Result<ringback::tunnel::Tunnel> {
+        let identity = Identity::from_pem(&Identity::generate()?)?;
+        let server = ringback::keys::read_public_key(&self.path("public.pub"))?;
+        let stream = TcpStream::connect(self.dial_back).await?;
+        Ok(timeout(SOON, Dialer::new(identity).dial(stream, &server)).await??)
+    }
+
+    /// An honest client is served, for one SMS.
+    async fn assert_serves(&self) -> Result<()> {
+        let rung = self.sms()?;
+        let (dns, port) = (self.dns.to_string(), self.http.port().to_string());
+        let words = ["visit", "--dns", &dns, "--port", &port, NAME];
+        let visit = Command::new(BINARY).args(words).output().await?;
+        ensure!(String::from_utf8_lossy(&visit.stdout).contains("\"status\":200"), "{visit:?}");
+        assert_eq!(self.sms()?, rung + 1);
+        Ok(())
+    }
+
+    /// How many descriptors each role has: as many as wanted, or as there are when time is up.
+    async fn settled_descriptors(&self, wanted: &[usize]) -> Result<Vec<usize>> {
+        let until = Instant::now() + PATIENCE;
+        let mut last = Vec::new();
+        loop {
+            let counted = self.roles.iter().map(|it| {
+                let pid = it.id().context("a role has ended")?;
+                Ok(std::fs::read_dir(format!("/proc/{pid}/fd"))?.count())
+            });
+            let counted = counted.collect::<Result<Vec<_>>>()?;
+            let settled = if wanted.is_empty() { counted == last } else { counted == wanted };
+            if settled || until < Instant::now() {
+                return Ok(counted);
+            }
+            last = counted;
+            sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    fn assert_quiet_logs(&self) -> Result<()> {
+        for role in ROLES {
+            let log = std::fs::read_to_string(self.path(&format!("{role}.log")))?;
+            let loud = |it: &&str| it.contains("\"level\":\"ERROR\"") || it.contains("panicked");
+            assert_eq!(log.lines().find(loud), None, "{role}");
+        }
+        Ok(())
+    }
+}
+
+/// Addresses that are free for TCP and UDP; all are held until the last is found.
+fn free_addresses<const N: usize>() -> Result<[SocketAddr; N]> {
+    let mut held = Vec::new();
+    while held.len() < N {
+        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let address = tcp.local_addr()?;
+        if let Ok(udp) = UdpSocket::bind(address) {
+            held.push((address, tcp, udp));
+        }
+    }
+    let addresses: Vec<SocketAddr> = held.iter().map(|(address, ..)| *address).collect();
+    addresses.try_into().ok().context("as many as wanted")
+}
