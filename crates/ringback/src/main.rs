@@ -1,0 +1,154 @@
+//! The `ringback` binary: order of events only.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use ringback::cli::{Cli, Command, File, Key};
+use ringback::config::{Config, Mistakes};
+use ringback::reload::Reload;
+use ringback::{demo, keys, operator, private, public, telemetry};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// The exit code of bad usage or a bad configuration (sysexits.h, EX_USAGE).
+const BAD_USAGE: u8 = 64;
+
+/// How long further signals count as the first one.
+const ONE_WISH: std::time::Duration = std::time::Duration::from_millis(300);
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { BAD_USAGE.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    telemetry::start(cli.log);
+    keys::warm_up();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = match runtime.enable_all().on_thread_start(keys::warm_up).build() {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(&anyhow::Error::new(error).context("cannot start")),
+    };
+    let outcome = runtime.block_on(async {
+        let stop = CancellationToken::new();
+        tokio::select! {
+            outcome = run(cli.command, stop.clone()) => outcome,
+            impatience = signals(stop, cli.with_parent) => Err(impatience),
+        }
+    });
+    // A name that is still being looked up, or a line that is still being read, is not waited for.
+    runtime.shutdown_background();
+    outcome.unwrap_or_else(|error| complain(&error))
+}
+
+async fn run(command: Command, stop: CancellationToken) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Demo(wanted) => return demo::run(wanted, stop).await,
+        Command::Public(file) => serve(&file, "public", stop).await?,
+        Command::Private(file) => serve(&file, "private", stop).await?,
+        Command::Responder(file) => serve(&file, "responder", stop).await?,
+        Command::Operator(file) => serve(&file, "operator", stop).await?,
+        Command::Check(file) => {
+            Config::load(&file.config)?;
+            println!("{}: no mistakes", file.config.display());
+        }
+        Command::Key { of: Key::Identity { out } } => told(keys::make_identity(&out), &out)?,
+        Command::Key { of: Key::Terminal { out, suite } } => {
+            told(keys::make_terminal(&out, suite), &out)?;
+        }
+        Command::Visit { dns, port, host } => {
+            println!("{}", serde_json::to_string(&demo::visit(dns, &host, port, "/").await?)?);
+        }
+        Command::Direct { to } => println!("{}", demo::direct(to).await),
+        Command::Readings { listen } => {
+            let listener = TcpListener::bind(listen).await?;
+            tracing::info!(role = "readings", "ready");
+            readings::serve(listener, stop).await?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs the role that the file is for, if it is the one asked for.
+async fn serve(file: &File, role: &str, stop: CancellationToken) -> anyhow::Result<()> {
+    let config = Config::load(&file.config)?;
+    let reload = Reload::new(file.config.clone()).context("cannot hear signals")?;
+    match (config, role) {
+        (Config::Public(config), "public") => public::run(*config, reload, stop).await,
+        (Config::Private(config), "private") => private::run(*config, reload, stop).await,
+        (Config::Operator(config), "operator") => {
+            let listener = TcpListener::bind(config.listen).await.with_context(|| {
+                format!("RB-BIND: cannot listen on {} (operator)", config.listen)
+            })?;
+            tracing::info!(role = "operator", "ready");
+            operator::run(listener, config, stop).await
+        }
+        (Config::Responder(config), "responder") => public::answer_dns(config, reload, stop).await,
+        (
+            other @ (Config::Public(_)
+            | Config::Private(_)
+            | Config::Operator(_)
+            | Config::Responder(_)),
+            role,
+        ) => Err(Mistakes::of_role(&file.config, role, &other).into()),
+    }
+}
+
+/// The first SIGINT or SIGTERM, or the parent's end, asks everything to stop; a second signal does not
+/// wait for it.
+async fn signals(stop: CancellationToken, with_parent: bool) -> anyhow::Error {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let handlers = signal(SignalKind::interrupt())
+        .and_then(|interrupt| Ok((interrupt, signal(SignalKind::terminate())?)));
+    let (mut interrupt, mut terminate) = match handlers {
+        Ok(handlers) => handlers,
+        Err(error) => return anyhow::Error::new(error).context("cannot hear signals"),
+    };
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            () = orphaned(), if with_parent && !stop.is_cancelled() => {}
+        }
+        if stop.is_cancelled() {
+            break;
+        }
+        stop.cancel();
+        // A terminal or `timeout` signals a process and its group: that is one wish, said twice.
+        let said_twice = async {
+            loop {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+            }
+        };
+        let Err(_over) = tokio::time::timeout(ONE_WISH, said_twice).await;
+    }
+    anyhow::anyhow!("stopped at once: running sessions were cut")
+}
+
+/// Resolves when whoever holds the other end of our standard input is gone.
+async fn orphaned() {
+    let _ = tokio::io::copy(&mut tokio::io::stdin(), &mut tokio::io::sink()).await;
+}
+
+fn told(
+    made: Result<Vec<std::path::PathBuf>, keys::KeyFault>,
+    name: &std::path::Path,
+) -> anyhow::Result<()> {
+    for file in made.with_context(|| format!("RB-KEY: keys named {}", name.display()))? {
+        println!("wrote {}", file.display());
+    }
+    Ok(())
+}
+
+fn complain(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {error:#}");
+    let usage = error.is::<Mistakes>();
+    if usage { BAD_USAGE.into() } else { ExitCode::FAILURE }
+}
