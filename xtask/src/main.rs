@@ -1,0 +1,73 @@
+//! One entry point for whoever works on the project. It builds and checks; it ships nothing.
+
+mod bench;
+mod deny;
+mod peers;
+mod test;
+mod tidy;
+mod tool;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use crate::tool::cargo;
+
+const USAGE: &str = "usage: cargo xtask COMMAND
+
+  test     every test: installs what is missing (see peers), then tidy, then all tests
+  peers    installs the foreign programs that tests talk to, or says which are missing
+  tidy     checks what the compiler does not: openings, lengths, the map in ARCHITECTURE.md
+  deny     checks licenses, bans and sources of all dependencies [--advisories: those too]
+  ci       all that must be true of a change: format, lints, tidy, deny, test, the demo once
+  bench    our own overhead on loopback and in the lab, if the machine is quiet enough";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let done = match words[..] {
+        ["test"] => test::test(),
+        ["peers"] => peers::install().map(drop),
+        ["tidy"] => tidy::tidy(),
+        ["deny"] => deny::deny(false),
+        ["deny", "--advisories"] => deny::deny(true),
+        ["ci"] => ci(),
+        ["bench"] => bench::bench(),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(64);
+        }
+    };
+    let Err(error) = done else { return ExitCode::SUCCESS };
+    eprintln!("xtask: {error:#}");
+    ExitCode::FAILURE
+}
+
+/// Runs what continuous integration runs, cheapest first.
+fn ci() -> Result<()> {
+    cargo(&["fmt", "--all", "--check"]).run()?;
+    cargo(&["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]).run()?;
+    peers::install()?;
+    deny::deny(false)?;
+    test::test()?;
+
+    // The last proof: the binary that would be shipped, doing what it is for.
+    cargo(&["build", "--release"]).run()?;
+    let ringback = target().join("release/ringback");
+    if !ringback.is_file() {
+        bail!("{} was not built", ringback.display());
+    }
+    tool::tool(&ringback).args(&["demo", "--once"]).run()
+}
+
+/// The root of the repository.
+fn root() -> &'static Path {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here)
+}
+
+/// Where everything built or installed goes.
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |it| root().join(it))
+}
