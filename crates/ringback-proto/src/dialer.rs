@@ -439,7 +439,8 @@ impl Dialer {
             DialOutcome::Refused => self.counters.refused += 1,
             DialOutcome::Unreachable => {
                 let again = limits::DIAL_AGAIN.get(pending.dials - 1).map(|pause| now + *pause);
-                let again = again.filter(|at| *at < pending.worth_until && !self.stopping);
+                let known = self.subscribers.contains_key(&pending.verified.kid);
+                let again = again.filter(|at| known && *at < pending.worth_until && !self.stopping);
                 if let Some(at) = again {
                     pending.phase = Phase::Again(at);
                     return;

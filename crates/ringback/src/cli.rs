@@ -71,6 +71,23 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// Whether it serves until it is stopped, with TLS.
+    pub fn is_role(&self) -> bool {
+        match self {
+            Self::Public(_) | Self::Private(_) => true,
+            Self::Demo(_)
+            | Self::Responder(_)
+            | Self::Operator(_)
+            | Self::Check(_)
+            | Self::Key { .. }
+            | Self::Visit { .. }
+            | Self::Direct { .. }
+            | Self::Readings { .. } => false,
+        }
+    }
+}
+
 /// A command that reads a configuration file.
 #[derive(Debug, Args)]
 pub struct File {

@@ -10,9 +10,9 @@ pub const HEAD_PATIENCE: Duration = Duration::from_secs(10);
 pub const HELLO_PATIENCE: Duration = Duration::from_secs(15);
 /// How far ahead sequence numbers are reserved on disk, in numbers and so in seconds; a crash skips
 /// what was reserved.
-pub const SEQUENCE_RESERVE: u32 = 3_600;
+pub const SEQUENCE_RESERVE: u32 = 300;
 /// How often the reserve is looked after: often enough that no ring finds it used up by the clock.
-pub const SEQUENCE_CHECK: Duration = Duration::from_secs(600);
+pub const SEQUENCE_CHECK: Duration = Duration::from_secs(60);
 /// Clients held or served at once by one public proxy; the newest is closed at once.
 pub const CLIENTS: usize = 16_384;
 /// Connections on the dial-back port that have not said a whole hello; the oldest is closed.

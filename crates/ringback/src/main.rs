@@ -14,6 +14,8 @@ use tokio_util::sync::CancellationToken;
 /// The exit code of bad usage or a bad configuration (sysexits.h, EX_USAGE).
 const BAD_USAGE: u8 = 64;
 
+/// How long threads may take to end after everything else has.
+const LAST_THREADS: std::time::Duration = std::time::Duration::from_secs(1);
 /// How long further signals count as the first one.
 const ONE_WISH: std::time::Duration = std::time::Duration::from_millis(300);
 
@@ -26,9 +28,12 @@ fn main() -> ExitCode {
         }
     };
     telemetry::start(cli.log);
-    keys::warm_up();
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    let runtime = match runtime.enable_all().on_thread_start(keys::warm_up).build() {
+    if cli.command.is_role() {
+        keys::warm_up();
+        runtime.on_thread_start(keys::warm_up);
+    }
+    let runtime = match runtime.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return complain(&anyhow::Error::new(error).context("cannot start")),
     };
@@ -39,8 +44,9 @@ fn main() -> ExitCode {
             impatience = signals(stop, cli.with_parent) => Err(impatience),
         }
     });
-    // A name that is still being looked up, or a line that is still being read, is not waited for.
-    runtime.shutdown_background();
+    // A name that is still being looked up, or a line that is still being read, is not waited for long;
+    // but a thread that seeds its randomness while the process ends would abort it.
+    runtime.shutdown_timeout(LAST_THREADS);
     outcome.unwrap_or_else(|error| complain(&error))
 }
 
@@ -74,8 +80,8 @@ async fn run(command: Command, stop: CancellationToken) -> anyhow::Result<ExitCo
 
 /// Runs the role that the file is for, if it is the one asked for.
 async fn serve(file: &File, role: &str, stop: CancellationToken) -> anyhow::Result<()> {
-    let config = Config::load(&file.config)?;
     let reload = Reload::new(file.config.clone()).context("cannot hear signals")?;
+    let config = Config::load(&file.config)?;
     match (config, role) {
         (Config::Public(config), "public") => public::run(*config, reload, stop).await,
         (Config::Private(config), "private") => private::run(*config, reload, stop).await,
@@ -84,7 +90,10 @@ async fn serve(file: &File, role: &str, stop: CancellationToken) -> anyhow::Resu
                 format!("RB-BIND: cannot listen on {} (operator)", config.listen)
             })?;
             tracing::info!(role = "operator", "ready");
-            operator::run(listener, config, stop).await
+            tokio::select! {
+                ended = operator::run(listener, config, stop) => ended,
+                () = reload.decline() => Ok(()),
+            }
         }
         (Config::Responder(config), "responder") => public::answer_dns(config, reload, stop).await,
         (

@@ -4,7 +4,7 @@
 //! verified, and everything that it connects to stands in its own table.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -62,8 +62,10 @@ impl Tables {
         self.services.get(&kid)?.get(&service).cloned()
     }
 
-    fn public_proxy(&self, place: usize) -> Option<PublicProxy> {
-        self.public_proxies.get(place).cloned()
+    /// The public proxy at that place, if that address is still its own: tables are reloaded.
+    fn public_proxy(&self, allowed: &Allowed) -> Option<PublicProxy> {
+        let proxy = self.public_proxies.get(allowed.public_proxy)?;
+        proxy.addresses.contains(&allowed.address).then(|| proxy.clone())
     }
 }
 
@@ -75,7 +77,7 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let _lock = state::open(&config.state)
         .with_context(|| format!("RB-STATE: cannot use {}", config.state.display()))?;
-    let subscribers = subscribers(&config)?;
+    let subscribers = subscribers(&config, &config.state)?;
     let tables = RwLock::new(Arc::new(Tables::of(&config)));
     let tasks = TaskTracker::new();
     let (events, heard) = mpsc::channel(EVENTS);
@@ -156,7 +158,7 @@ impl Role {
         let Config::Private(config) = config else {
             return error!("not reloaded: the file has no [private] table any more");
         };
-        match subscribers(&config) {
+        match subscribers(&config, &self.state) {
             Ok(subscribers) => self.dialer.resubscribe(subscribers),
             Err(fault) => return error!(fault = %format!("{fault:#}"), "not reloaded"),
         }
@@ -214,7 +216,7 @@ fn ring_heard(octets: Vec<u8>, over: Over) -> Event {
     Event::RingHeard { octets, over, unix_seconds, synchronized }
 }
 
-fn subscribers(config: &PrivateConfig) -> anyhow::Result<Vec<Subscriber>> {
+fn subscribers(config: &PrivateConfig, state: &Path) -> anyhow::Result<Vec<Subscriber>> {
     let mut subscribers = Vec::new();
     for subscription in &config.subscriptions {
         let kid = subscription.key.kid;
@@ -228,15 +230,15 @@ fn subscribers(config: &PrivateConfig) -> anyhow::Result<Vec<Subscriber>> {
             callee: vec![subscription.callee.clone()],
             public_proxies: allowed.collect(),
             services: subscription.services.keys().copied().collect(),
-            window: read_window(config, kid)?,
+            window: read_window(state, kid)?,
         });
     }
     Ok(subscribers)
 }
 
 /// A missing window is an empty one; a damaged one is told, and begins anew: freshness still holds.
-fn read_window(config: &PrivateConfig, kid: Kid) -> anyhow::Result<ReplayWindow> {
-    let file = state::window_file(&config.state, kid);
+fn read_window(state: &Path, kid: Kid) -> anyhow::Result<ReplayWindow> {
+    let file = state::window_file(state, kid);
     match std::fs::read(&file) {
         Ok(octets) => Ok(ReplayWindow::from_octets(&octets).unwrap_or_else(|fault| {
             error!(%kid, %fault, "RB-STATE: a replay window is damaged and begins anew");

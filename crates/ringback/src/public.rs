@@ -4,6 +4,8 @@
 //! commands is done. Nothing here waits: whatever takes time is a task that reports back.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -17,7 +19,7 @@ use ringback_proto::hello::{Answer, SessionId, ToPrivate};
 use ringback_proto::refusal::Refusal;
 use ringback_proto::secret::Secret;
 use ringback_proto::switchboard::{
-    ClientId, Command, Event, Over, Paired, RingId, Switchboard, TunnelId,
+    ClientId, Command, Event, Over, Paired, PublicKey, RingId, Switchboard, TunnelId,
 };
 use ringback_proto::terminal::{Callee, ServiceId};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -114,6 +116,7 @@ pub async fn run(
     mut reload: Reload,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    let fixed = Fixed::of(&config);
     let state = || format!("RB-STATE: cannot use {}", config.state.display());
     let _lock = state::open(&config.state).with_context(state)?;
     let sequences = Sequences::open(&config.state, clock::unix_seconds()).with_context(state)?;
@@ -138,6 +141,7 @@ pub async fn run(
     });
     let (raw_ports, zone) = listeners.open(&house);
     let role = Role {
+        fixed,
         switchboard: Switchboard::new(),
         sequences,
         by_kid: by_kid(&config.directory),
@@ -175,7 +179,7 @@ pub async fn answer_dns(
             config = reload.next() => match config {
                 Config::Responder(config) => {
                     zone.send_replace(config.zone);
-                    info!("reloaded: addresses as before");
+                    info!("reloaded: listen addresses as before");
                 }
                 Config::Public(_) | Config::Private(_) | Config::Operator(_) => {
                     error!("not reloaded: the file has no [responder] table of its own any more");
@@ -210,7 +214,32 @@ async fn ignore(mut receiver: Receiver) {
     while receiver.hear().await.is_some() {}
 }
 
+/// What a running role cannot change: it is bound, or others know us by it.
+#[derive(PartialEq)]
+struct Fixed {
+    identity: PublicKey,
+    addresses: [Vec<SocketAddr>; 6],
+    state: PathBuf,
+    bearers: Vec<String>,
+}
+
+impl Fixed {
+    fn of(config: &PublicConfig) -> Self {
+        let responder = config.responder.as_ref().map(|it| it.listen.clone()).unwrap_or_default();
+        let PublicConfig { dial_back, announce, http, tls, proxy, .. } = config;
+        let [dial_back, announce, http, tls, proxy] =
+            [dial_back, announce, http, tls, proxy].map(Clone::clone);
+        Self {
+            identity: *config.identity.public_key(),
+            addresses: [dial_back, announce, http, tls, proxy, responder],
+            state: config.state.clone(),
+            bearers: config.bearers.keys().cloned().collect(),
+        }
+    }
+}
+
 struct Role {
+    fixed: Fixed,
     switchboard: Switchboard,
     sequences: Sequences,
     by_kid: BTreeMap<Kid, Arc<ListedTerminal>>,
@@ -257,14 +286,19 @@ impl Role {
         let Config::Public(config) = config else {
             return error!("not reloaded: the file has no [public] table any more");
         };
+        if self.fixed != Fixed::of(&config) {
+            return error!(
+                "not reloaded: identity, addresses, state and bearers need a restart to change"
+            );
+        }
         self.by_kid = by_kid(&config.directory);
-        self.raw_ports.follow(&config.directory, &self.house);
         if let (Some(zone), Some(responder)) = (&self.zone, &config.responder) {
             zone.send_replace(responder.zone.clone());
         }
-        let terminals = self.by_kid.len();
-        *self.house.directory.write().unwrap_or_else(PoisonError::into_inner) = config.directory;
-        info!(terminals, "reloaded: bearers, identity and shared listeners as before");
+        let directory = config.directory;
+        *self.house.directory.write().unwrap_or_else(PoisonError::into_inner) = directory.clone();
+        self.raw_ports.follow(&directory, &self.house);
+        info!(terminals = self.by_kid.len(), "reloaded");
     }
 
     fn take(&mut self, happening: Happening) {

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::error;
+use tracing::{error, warn};
 
 use crate::config::Config;
 
@@ -23,6 +23,13 @@ impl Reload {
         Ok(Self { file, hangup: signal(SignalKind::hangup())? })
     }
 
+    /// Tells everybody who asks that this role has nothing to read again.
+    pub async fn decline(mut self) {
+        while self.hangup.recv().await.is_some() {
+            warn!("not reloaded: this role reads its configuration once");
+        }
+    }
+
     /// The next configuration without a mistake that somebody has asked for. Cancel safe.
     pub async fn next(&mut self) -> Config {
         loop {
@@ -31,7 +38,8 @@ impl Reload {
             }
             match Config::load(&self.file) {
                 Ok(config) => return config,
-                Err(mistakes) => error!(%mistakes, "not reloaded: the old configuration stays"),
+                // Their words may hold a number or a name: they are for whoever runs `ringback check`.
+                Err(_) => error!("not reloaded: `ringback check` tells the file's mistakes"),
             }
         }
     }

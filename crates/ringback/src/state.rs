@@ -4,7 +4,7 @@
 //! synced. A reader of a file never sees half of it.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -36,8 +36,11 @@ pub(crate) fn open(folder: &Path) -> io::Result<File> {
 
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let lock = File::create(folder.join("lock"))?;
-    lock.try_lock().map_err(|_| {
-        io::Error::other("another process uses this state: give each proxy a folder of its own")
+    lock.try_lock().map_err(|fault| match fault {
+        TryLockError::WouldBlock => {
+            io::Error::other("another process uses this state: give each proxy a folder of its own")
+        }
+        TryLockError::Error(fault) => fault,
     })?;
     Ok(lock)
 }
@@ -49,10 +52,11 @@ pub(crate) fn window_file(folder: &Path, kid: Kid) -> PathBuf {
 
 /// The sequence numbers of a public proxy's signals, one run a key id.
 ///
-/// A number is `max(last + 1, unix seconds − 1 700 000 000)`: anchored in time, so that a proxy
-/// restored from an old backup heals by itself. One number on the disk bounds those of all key ids:
-/// whatever is at most that may have been given before a crash, and is not given again. It is kept
-/// well ahead, so that a ring seldom waits for the disk.
+/// A number is `max(last + 1, unix seconds − 1 700 000 000)`: anchored in time, so that a proxy whose
+/// file was lost or restored from an old backup heals by itself once the clock has passed what was
+/// given: after [`SEQUENCE_RESERVE`] seconds for each restart shortly before. One number on the disk
+/// bounds those of all key ids: whatever is at most that may have been given before a crash, and is
+/// not given again. It is kept a little ahead, so that a ring seldom waits for the disk.
 #[derive(Debug)]
 pub(crate) struct Sequences {
     file: PathBuf,

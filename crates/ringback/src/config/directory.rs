@@ -96,8 +96,10 @@ pub(super) fn read_names(root: &mut Section<'_>) -> Names {
     for mut section in root.sections("terminal") {
         let mut raw = BTreeSet::new();
         let (_, published) = read_services(&mut section, &mut raw);
-        if let Some(name) = section.required("name") {
-            names.insert(name, published);
+        if let Some(name) = section.required("name")
+            && names.insert(name, published).is_some()
+        {
+            section.wrong("name", "another terminal has this name");
         }
     }
     names

@@ -75,7 +75,7 @@ pub(super) async fn dial(house: &House, dial: DialId, verified: &Verified) {
 /// Steps G and H as far as TLS: a tunnel to the public proxy that the signal names.
 async fn reach(house: &House, verified: &Verified) -> Result<Talk, DialOutcome> {
     let allowed = verified.allowed();
-    let proxy = house.tables().public_proxy(allowed.public_proxy).ok_or(DialOutcome::Refused)?;
+    let proxy = house.tables().public_proxy(allowed).ok_or(DialOutcome::Refused)?;
     let address = translated(house, allowed.address).await;
     let stream = match timeout(DIAL_PATIENCE, TcpStream::connect(address)).await {
         Ok(Ok(stream)) => stream,

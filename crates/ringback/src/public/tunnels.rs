@@ -36,7 +36,6 @@ pub(super) async fn serve(house: Arc<House>, stream: TcpStream, from: SocketAddr
         Ok(Err(fault)) => return debug!(%from, %fault, "no tunnel"),
         Err(_) => return debug!(%from, "no tunnel: no whole hello in time"),
     };
-    drop(place);
     let (talk, hello, exporter) = talk;
     let signal = hello.sid.signal_id();
     let (orders, ordered) = mpsc::channel(ORDERS);
@@ -45,6 +44,7 @@ pub(super) async fn serve(house: Arc<House>, stream: TcpStream, from: SocketAddr
     if house.happenings.send(happening).await.is_err() {
         return;
     }
+    drop(place);
     match obey(&house, (tunnel, signal), talk, ordered).await {
         Ok(Left::HandedOver) => return,
         Ok(Left::Ended) => {}
