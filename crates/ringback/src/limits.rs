@@ -107,3 +107,9 @@ pub const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
 pub const KEEPALIVE_AGAIN: Duration = Duration::from_secs(10);
 /// How often the kernel asks in vain before the connection counts as cut.
 pub const KEEPALIVE_TRIES: u32 = 3;
+/// Octets read at once of a tunnel that is talked in; more than one frame may be among them.
+pub const TALK_OCTETS: usize = 2_048;
+/// How long threads may take to end after everything else has; then the process ends without them.
+pub const LAST_THREADS: Duration = Duration::from_secs(1);
+/// How long further signals count as the first one; a later one cuts what still runs.
+pub const ONE_WISH: Duration = Duration::from_millis(300);

@@ -6,6 +6,7 @@ use anyhow::Context;
 use clap::Parser;
 use ringback::cli::{Cli, Command, File, Key};
 use ringback::config::{Config, Mistakes};
+use ringback::limits::{LAST_THREADS, ONE_WISH};
 use ringback::reload::Reload;
 use ringback::{demo, keys, operator, private, public, telemetry};
 use tokio::net::TcpListener;
@@ -13,11 +14,6 @@ use tokio_util::sync::CancellationToken;
 
 /// The exit code of bad usage or a bad configuration (sysexits.h, EX_USAGE).
 const BAD_USAGE: u8 = 64;
-
-/// How long threads may take to end after everything else has.
-const LAST_THREADS: std::time::Duration = std::time::Duration::from_secs(1);
-/// How long further signals count as the first one.
-const ONE_WISH: std::time::Duration = std::time::Duration::from_millis(300);
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {

@@ -143,6 +143,10 @@ impl Role {
     /// Tells the operator that signals are not obeyed, but not each: whoever sends them must not be
     /// able to fill the log.
     fn complain(&mut self, last: &Rejection) {
+        // An SMS that comes twice is nothing to be told of.
+        if *last == Rejection::Replayed {
+            return;
+        }
         self.rejected += 1;
         let now = clock::now();
         if self.complain_at.is_some_and(|at| now < at) {

@@ -8,10 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::Tunnel;
-use crate::limits::SAY_PATIENCE;
-
-/// Octets read at once; more than one frame may be among them.
-const READ_OCTETS: usize = 2_048;
+use crate::limits::{SAY_PATIENCE, TALK_OCTETS};
 
 /// A tunnel and what was heard of it but not yet understood.
 #[derive(Debug)]
@@ -78,8 +75,8 @@ impl Talk {
     }
 
     async fn more(&mut self) -> io::Result<()> {
-        self.heard.reserve(READ_OCTETS);
-        let octets = (&mut self.tunnel).take(READ_OCTETS as u64).read_buf(&mut self.heard).await?;
+        self.heard.reserve(TALK_OCTETS);
+        let octets = (&mut self.tunnel).take(TALK_OCTETS as u64).read_buf(&mut self.heard).await?;
         if octets == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
