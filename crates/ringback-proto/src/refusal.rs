@@ -31,11 +31,42 @@ pub enum Refusal {
     Unringable,
     /// The public proxy is shutting down.
     Stopping,
+    /// The client's network is not among those that the service allows.
+    NotAllowed,
+    /// The service asks for a credential, and none or a wrong one was shown.
+    Unauthorized,
+    /// Too many wrong credentials came from the client's address.
+    LockedOut(Duration),
+    /// Nobody has opened the service's port for the client's address.
+    NotArmed,
+    /// The service is reached end to end only.
+    EndToEndOnly,
+    /// The private proxy does not grant the service to this client.
+    NotGranted,
+    /// The terminal's keys have not been exchanged yet.
+    NotEnrolled,
+    /// A budget is used up, for so long.
+    Overspent(Budget, Duration),
+}
+
+/// Which budget a ring would overdraw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Budget {
+    /// Rings of one terminal.
+    Terminal,
+    /// Rings caused from one source.
+    Client,
+    /// Rings of one tenant.
+    Tenant,
+    /// Money of one tenant.
+    Money,
+    /// Rings of everybody, while nobody answers.
+    Breaker,
 }
 
 impl Refusal {
     /// Every refusal, in the order of the documentation.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 22] = [
         Self::Incomplete,
         Self::Unknown,
         Self::Busy,
@@ -46,6 +77,18 @@ impl Refusal {
         Self::NoService,
         Self::Unringable,
         Self::Stopping,
+        Self::NotAllowed,
+        Self::Unauthorized,
+        Self::LockedOut(Duration::ZERO),
+        Self::NotArmed,
+        Self::EndToEndOnly,
+        Self::NotGranted,
+        Self::NotEnrolled,
+        Self::Overspent(Budget::Terminal, Duration::ZERO),
+        Self::Overspent(Budget::Client, Duration::ZERO),
+        Self::Overspent(Budget::Tenant, Duration::ZERO),
+        Self::Overspent(Budget::Money, Duration::ZERO),
+        Self::Overspent(Budget::Breaker, Duration::ZERO),
     ];
 
     /// The refusal's stable name, for programs and for `grep`.
@@ -61,6 +104,18 @@ impl Refusal {
             Self::NoService => "RB-NO-SERVICE",
             Self::Unringable => "RB-UNRINGABLE",
             Self::Stopping => "RB-STOPPING",
+            Self::NotAllowed => "RB-NOT-ALLOWED",
+            Self::Unauthorized => "RB-UNAUTHORIZED",
+            Self::LockedOut(_) => "RB-LOCKED-OUT",
+            Self::NotArmed => "RB-NOT-ARMED",
+            Self::EndToEndOnly => "RB-END-TO-END",
+            Self::NotGranted => "RB-NOT-GRANTED",
+            Self::NotEnrolled => "RB-NOT-ENROLLED",
+            Self::Overspent(Budget::Terminal, _) => "RB-BUDGET-TERMINAL",
+            Self::Overspent(Budget::Client, _) => "RB-BUDGET-CLIENT",
+            Self::Overspent(Budget::Tenant, _) => "RB-BUDGET-TENANT",
+            Self::Overspent(Budget::Money, _) => "RB-BUDGET-MONEY",
+            Self::Overspent(Budget::Breaker, _) => "RB-BREAKER",
         }
     }
 
@@ -79,6 +134,22 @@ impl Refusal {
             Self::NoService => "The terminal has no such service, or not by this way.",
             Self::Unringable => "The terminal could not be rung: no route took the signal.",
             Self::Stopping => "The public proxy is shutting down.",
+            Self::NotAllowed => "The service is not open to your network.",
+            Self::Unauthorized => "The service wants to know who you are.",
+            Self::LockedOut(_) => "Too many wrong credentials came from your address.",
+            Self::NotArmed => "The port is closed to your address until somebody logs in from it.",
+            Self::EndToEndOnly => "The service is reached end to end only.",
+            Self::NotGranted => "The terminal's side does not grant you the service.",
+            Self::NotEnrolled => "The terminal has not been enrolled yet.",
+            Self::Overspent(Budget::Terminal, _) => "The terminal was rung too often.",
+            Self::Overspent(Budget::Client, _) => "Your address has caused too many rings.",
+            Self::Overspent(Budget::Tenant, _) => "The terminal's owner has no rings left.",
+            Self::Overspent(Budget::Money, _) => {
+                "The terminal's owner has no money left for rings."
+            }
+            Self::Overspent(Budget::Breaker, _) => {
+                "Nobody has answered for a while, so nobody is rung."
+            }
         }
     }
 
@@ -101,13 +172,40 @@ impl Refusal {
             }
             Self::Unringable => "Ask the operator of the public proxy to check the routes.",
             Self::Stopping => "Try again in a minute.",
+            Self::NotAllowed => "Come from an allowed network, or ask the operator to add yours.",
+            Self::Unauthorized => "Log in with the credential that the operator gave you.",
+            Self::LockedOut(_) => "Wait until the time told is over, then log in rightly.",
+            Self::NotArmed => {
+                "Log in on the terminal's knock page, or run `ringback connect --knock`."
+            }
+            Self::EndToEndOnly => "Use `ringback connect` with a key that the terminal knows.",
+            Self::NotGranted => "Ask whoever runs the private proxy to grant it.",
+            Self::NotEnrolled => "Run `ringback enrol` at both proxies.",
+            Self::Overspent(Budget::Terminal | Budget::Client | Budget::Tenant, _) => {
+                "Wait until the time told is over; a running connection costs no ring."
+            }
+            Self::Overspent(Budget::Money, _) => {
+                "Wait until the time told is over, or ask the owner for a larger budget."
+            }
+            Self::Overspent(Budget::Breaker, _) => {
+                "Wait; the operator of the public proxy has been told."
+            }
         }
     }
 
     /// After how long it makes sense to try again; `None` if somebody must mend something first.
     pub fn retry_after(self) -> Option<Duration> {
         match self {
-            Self::Incomplete | Self::Unknown | Self::NoService => None,
+            Self::Incomplete
+            | Self::Unknown
+            | Self::NoService
+            | Self::NotAllowed
+            | Self::Unauthorized
+            | Self::NotArmed
+            | Self::EndToEndOnly
+            | Self::NotGranted
+            | Self::NotEnrolled => None,
+            Self::LockedOut(wait) | Self::Overspent(_, wait) => Some(wait),
             Self::Busy => Some(Duration::from_secs(5)),
             Self::NoAnswer
             | Self::TerminalRefused

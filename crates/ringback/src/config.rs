@@ -6,6 +6,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+mod access;
 mod bearer;
 mod directory;
 mod private;
@@ -13,6 +14,7 @@ mod public;
 mod responder;
 mod section;
 
+pub use access::{Access, Network};
 pub use bearer::BearerConfig;
 pub use directory::{Directory, ListedService, ListedTerminal, Route};
 pub use private::{Nat64, PrivateConfig, PublicProxy, ServiceTarget, Subscription};

@@ -10,19 +10,21 @@ mod http;
 mod peek;
 mod refuse;
 mod socks;
+mod stream;
 mod tls;
 
 use std::io;
 
 use ringback_proto::terminal::TerminalName;
 use thiserror::Error;
-use tokio::io::{AsyncWriteExt, Interest};
+use tokio::io::{AsyncWrite, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::{limits, socket};
 
 pub use refuse::{refuse, turn_away};
+pub use stream::ClientStream;
 
 /// What a listener's clients speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +50,8 @@ pub enum Protocol {
     Socks5,
     /// CONNECT (RFC 9110, 9.3.6).
     Connect,
+    /// That of `ringback connect` (`docs/protocol.md`).
+    Keyed,
 }
 
 /// A complete request: which terminal, and how to reply.
@@ -126,9 +130,12 @@ pub async fn name(stream: &mut TcpStream, listening: &Listening) -> Result<Asked
 }
 
 /// Tells a client that it is connected (step I), where its protocol has words for that.
-pub async fn acknowledge(stream: &mut TcpStream, protocol: Protocol) -> io::Result<()> {
+pub async fn acknowledge(
+    stream: &mut (impl AsyncWrite + Unpin),
+    protocol: Protocol,
+) -> io::Result<()> {
     match protocol {
-        Protocol::Raw | Protocol::Http | Protocol::Tls => Ok(()),
+        Protocol::Raw | Protocol::Http | Protocol::Tls | Protocol::Keyed => Ok(()),
         Protocol::Socks5 => stream.write_all(&socks::reply(socks::SUCCEEDED)).await,
         Protocol::Connect => stream.write_all(connect::ESTABLISHED).await,
     }
@@ -145,7 +152,7 @@ pub async fn left(stream: &TcpStream, protocol: Protocol) {
         Protocol::Raw => Interest::ERROR,
         // Tokio wakes whoever waits for priority data at the end of the stream too, and there is no
         // such data. Waiting for readability would not do: what was peeked is readable all along.
-        Protocol::Http | Protocol::Tls | Protocol::Socks5 | Protocol::Connect => {
+        Protocol::Http | Protocol::Tls | Protocol::Socks5 | Protocol::Connect | Protocol::Keyed => {
             Interest::ERROR.add(Interest::PRIORITY)
         }
     };

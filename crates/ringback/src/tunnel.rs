@@ -28,7 +28,7 @@ use crate::socket;
 use crate::splice::Leg;
 
 pub use talk::Talk;
-pub use tls::{Acceptor, Dialer, SERVER_NAME};
+pub use tls::{Acceptor, Asks, Dialer, SERVER_NAME};
 
 /// What a proxy proves with who it is.
 #[derive(Clone)]

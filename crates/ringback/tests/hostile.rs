@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use ringback::limits;
-use ringback::tunnel::{Dialer, Identity};
+use ringback::tunnel::{Asks, Dialer, Identity};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -420,7 +420,7 @@ impl House {
         let identity = Identity::from_pem(&Identity::generate()?)?;
         let server = ringback::keys::read_public_key(&self.path("public.pub"))?;
         let stream = TcpStream::connect(self.dial_back).await?;
-        Ok(timeout(SOON, Dialer::new(identity).dial(stream, &server)).await??)
+        Ok(timeout(SOON, Dialer::new(identity).dial(stream, &server, Asks::DialBack)).await??)
     }
 
     /// An honest client is served, for one SMS.

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use ringback_proto::access_request::{Kid, SessionKeys, Sid};
-use ringback_proto::gate::{Level, admit};
+use ringback_proto::gate::{Level, Shown, Source, admit};
 use ringback_proto::hello::{Hello, Outcome, SessionId, confirm_private};
 use ringback_proto::secret::Secret;
 use ringback_proto::switchboard::{
@@ -64,7 +64,8 @@ impl Story {
             session: SessionId(client),
             terminal,
             service: ServiceId(service),
-            admitted: admit(Level::Open),
+            admitted: admit(Level::Open, Shown::Nothing, Source::of([192, 0, 2, 7].into()))
+                .unwrap(),
         })
     }
 

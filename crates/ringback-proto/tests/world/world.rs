@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use ringback_proto::access_request::{Kid, SessionKeys, Sid};
-use ringback_proto::gate::{Level, admit};
+use ringback_proto::gate::{Level, Shown, Source, admit};
 use ringback_proto::hello::{Hello, Outcome, SessionId, confirm_private};
 use ringback_proto::secret::Secret;
 use ringback_proto::switchboard::{
@@ -179,7 +179,8 @@ impl World {
         let (arrived, at) = (self.now, At::Queue { since: self.now });
         let it = Client { terminal: Arc::clone(&terminal), session, service, arrived, at };
         self.model.clients.insert(client, it);
-        let admitted = admit(Level::Open);
+        let source = Source::of([192, 0, 2, 7].into());
+        let admitted = admit(Level::Open, Shown::Nothing, source).expect("open to all");
         self.tell(Event::ClientArrived { client, session, terminal, service, admitted });
         if self.chance.permille(self.weather.leaving) {
             self.plan(0, 70_000, Happening::Leaves(client));

@@ -10,6 +10,7 @@ use ringback_proto::dns::Published;
 use ringback_proto::switchboard::{RoutePlan, Terminal};
 use ringback_proto::terminal::{CallNumber, Callee, ServiceId, TerminalName};
 
+use super::access::{self, Access};
 use super::bearer::BearerConfig;
 use super::section::Section;
 use crate::keys;
@@ -65,6 +66,8 @@ pub struct ListedService {
     pub tls: bool,
     /// Whether requests are told the client's address (`Forwarded`).
     pub forwarded: bool,
+    /// Who may reach it.
+    pub access: Access,
 }
 
 impl Directory {
@@ -264,6 +267,7 @@ fn read_service(
         http: section.flag("http"),
         tls: section.flag("tls"),
         forwarded: section.flag("forwarded"),
+        access: access::read(section),
     };
     let srv: Option<String> = section.text("srv");
     if srv.is_some() && listed.raw.is_none() {

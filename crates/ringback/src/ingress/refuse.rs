@@ -3,20 +3,21 @@
 //! What happened comes as a [`Refusal`] or an [`Unnamed`]; this only says it. Every farewell is
 //! bounded in time and octets, and whoever cannot be told anything is reset.
 
-use ringback_proto::refusal::Refusal;
+use ringback_proto::refusal::{Budget, Refusal};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, sink};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::http::Head;
-use super::{Cause, Protocol, Unnamed, peek, socks};
+use super::{Cause, ClientStream, Protocol, Unnamed, peek, socks};
 use crate::{limits, socket};
 
 /// Refuses a client whose request was complete. Consumes its connection.
-pub async fn refuse(stream: TcpStream, protocol: Protocol, refusal: Refusal) {
+pub async fn refuse(stream: ClientStream, protocol: Protocol, refusal: Refusal) {
+    let ClientStream::Plain(stream) = stream else { return };
     let farewell = match protocol {
-        Protocol::Raw => None,
+        Protocol::Raw | Protocol::Keyed => None,
         Protocol::Http => {
             let seen = peek::look(&stream).unwrap_or_default();
             Some(page(http_status(refusal), refusal, Audience::of(&seen)))
@@ -32,7 +33,7 @@ pub async fn refuse(stream: TcpStream, protocol: Protocol, refusal: Refusal) {
 pub async fn turn_away(stream: TcpStream, unnamed: Unnamed) {
     let cause = unnamed.cause;
     let farewell = match (unnamed.protocol, cause) {
-        (Protocol::Raw, _) | (_, Cause::Left) => None,
+        (Protocol::Raw | Protocol::Keyed, _) | (_, Cause::Left) => None,
         (Protocol::Http | Protocol::Connect, Cause::Http2) => Some(HTTP2_GOAWAY.to_vec()),
         (Protocol::Http | Protocol::Connect, _) => {
             Some(page(unnamed_status(cause), Refusal::Incomplete, Audience::PROGRAM))
@@ -62,10 +63,22 @@ fn http_status(refusal: Refusal) -> &'static str {
     match refusal {
         Refusal::Incomplete => "400 Bad Request",
         Refusal::Unknown => "421 Misdirected Request",
+        Refusal::Unauthorized => "401 Unauthorized",
+        Refusal::NotAllowed | Refusal::NotArmed | Refusal::EndToEndOnly | Refusal::NotGranted => {
+            "403 Forbidden"
+        }
+        Refusal::LockedOut(_) | Refusal::Overspent(Budget::Client, _) => "429 Too Many Requests",
         Refusal::TerminalRefused | Refusal::TerminalUnreachable | Refusal::NoService => {
             "502 Bad Gateway"
         }
-        Refusal::Busy | Refusal::Unringable | Refusal::Stopping => "503 Service Unavailable",
+        Refusal::Busy
+        | Refusal::Unringable
+        | Refusal::Stopping
+        | Refusal::NotEnrolled
+        | Refusal::Overspent(
+            Budget::Terminal | Budget::Tenant | Budget::Money | Budget::Breaker,
+            _,
+        ) => "503 Service Unavailable",
         Refusal::NoAnswer | Refusal::TerminalSilent => "504 Gateway Timeout",
     }
 }
@@ -86,6 +99,12 @@ fn unnamed_status(cause: Cause) -> &'static str {
 fn tls_alert(refusal: Refusal) -> u8 {
     match refusal {
         Refusal::Unknown => 112, // unrecognized_name
+        Refusal::NotAllowed
+        | Refusal::Unauthorized
+        | Refusal::LockedOut(_)
+        | Refusal::NotArmed
+        | Refusal::EndToEndOnly
+        | Refusal::NotGranted => 49, // access_denied
         Refusal::Incomplete
         | Refusal::Busy
         | Refusal::NoAnswer
@@ -94,7 +113,9 @@ fn tls_alert(refusal: Refusal) -> u8 {
         | Refusal::TerminalSilent
         | Refusal::NoService
         | Refusal::Unringable
-        | Refusal::Stopping => 80, // internal_error
+        | Refusal::Stopping
+        | Refusal::NotEnrolled
+        | Refusal::Overspent(..) => 80, // internal_error
     }
 }
 
@@ -116,12 +137,18 @@ fn unnamed_alert(cause: Cause) -> u8 {
 /// RFC 1928, 6.
 fn socks_code(refusal: Refusal) -> u8 {
     match refusal {
-        Refusal::Incomplete | Refusal::Busy | Refusal::Stopping => 0x01, // general failure
-        Refusal::NoService => 0x02,                                      // not allowed
-        Refusal::Unringable => 0x03,                                     // network unreachable
-        Refusal::Unknown | Refusal::TerminalUnreachable => 0x04,         // host unreachable
-        Refusal::TerminalRefused => 0x05,                                // connection refused
-        Refusal::NoAnswer | Refusal::TerminalSilent => 0x06,             // TTL expired
+        Refusal::Incomplete | Refusal::Busy | Refusal::Stopping | Refusal::Overspent(..) => 0x01, // general failure
+        Refusal::NoService
+        | Refusal::NotAllowed
+        | Refusal::Unauthorized
+        | Refusal::LockedOut(_)
+        | Refusal::NotArmed
+        | Refusal::EndToEndOnly
+        | Refusal::NotGranted => 0x02, // not allowed
+        Refusal::Unringable | Refusal::NotEnrolled => 0x03, // network unreachable
+        Refusal::Unknown | Refusal::TerminalUnreachable => 0x04, // host unreachable
+        Refusal::TerminalRefused => 0x05,                   // connection refused
+        Refusal::NoAnswer | Refusal::TerminalSilent => 0x06, // TTL expired
     }
 }
 
@@ -232,7 +259,7 @@ mod tests {
         for refusal in Refusal::ALL {
             assert!(matches!(http_status(refusal).as_bytes()[0], b'4' | b'5'));
             assert!(matches!(socks_code(refusal), 1..=8));
-            assert!(matches!(tls_alert(refusal), 80 | 112));
+            assert!(matches!(tls_alert(refusal), 49 | 80 | 112));
         }
     }
 

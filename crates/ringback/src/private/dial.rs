@@ -26,7 +26,7 @@ use crate::limits::{
 };
 use crate::splice::{Tally, splice};
 use crate::telemetry::{self, step};
-use crate::tunnel::Talk;
+use crate::tunnel::{Asks, Talk};
 use crate::{proxy_v2, socket};
 
 /// Obeys one verified access request, to the end of its session.
@@ -85,7 +85,9 @@ async fn reach(house: &House, verified: &Verified) -> Result<Talk, DialOutcome> 
         }
         Err(_) => return Err(DialOutcome::Unreachable),
     };
-    match timeout(HELLO_PATIENCE, house.dialer.dial(stream, &proxy.public_key)).await {
+    match timeout(HELLO_PATIENCE, house.dialer.dial(stream, &proxy.public_key, Asks::DialBack))
+        .await
+    {
         Ok(Ok(tunnel)) => Ok(Talk::new(tunnel)),
         Ok(Err(fault)) if fault.is_permanent() => {
             warn!(public_proxy = proxy.name, %fault, "RB-PEER: not the public proxy configured");

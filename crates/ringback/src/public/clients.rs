@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use ringback_proto::gate::{Level, admit};
+use ringback_proto::gate::{Admitted, Level, Shown, Source, admit};
 use ringback_proto::hello::{ClientAddress, SessionId};
 use ringback_proto::refusal::Refusal;
 use ringback_proto::switchboard::{ClientId, Event, Paired, TunnelId};
@@ -21,9 +21,9 @@ use tracing::{Instrument, debug, info, info_span};
 
 use super::{Happening, Held, House, Verdict};
 use crate::config::{ListedService, ListedTerminal};
-use crate::ingress::{self, Asked, Listening, Protocol, forwarded};
+use crate::ingress::{self, Asked, ClientStream, Listening, Protocol, forwarded};
 use crate::limits::{ANSWER_PATIENCE, SAY_PATIENCE};
-use crate::splice::{Tally, splice};
+use crate::splice::{Leg, Tally, splice};
 use crate::telemetry::{self, step};
 use crate::tunnel::Talk;
 use crate::{keys, socket};
@@ -49,7 +49,7 @@ pub(super) async fn serve(house: Arc<House>, mut stream: TcpStream, from: Socket
     let wish = match door {
         Door::Raw(port) => match house.directory().behind(port) {
             Some((terminal, service)) => Wish { terminal, service, protocol: Protocol::Raw },
-            None => return ingress::refuse(stream, Protocol::Raw, Refusal::Unknown).await,
+            None => return refuse(stream, Protocol::Raw, Refusal::Unknown).await,
         },
         Door::Named(listening) => {
             let named = tokio::select! {
@@ -59,7 +59,7 @@ pub(super) async fn serve(house: Arc<House>, mut stream: TcpStream, from: Socket
             match named {
                 Ok(asked) => match wish(&house, &asked) {
                     Ok(wish) => wish,
-                    Err(refusal) => return ingress::refuse(stream, asked.protocol, refusal).await,
+                    Err(refusal) => return refuse(stream, asked.protocol, refusal).await,
                 },
                 Err(unnamed) => {
                     debug!(%from, %unnamed, "client named no terminal");
@@ -68,11 +68,26 @@ pub(super) async fn serve(house: Arc<House>, mut stream: TcpStream, from: Socket
             }
         }
     };
+    let admitted = match weigh(&wish, from) {
+        Ok(admitted) => admitted,
+        Err(refusal) => return refuse(stream, wish.protocol, refusal).await,
+    };
+    begin(house, ClientStream::Plain(stream), from, wish, admitted).await;
+}
+
+/// Begins the session of a client that may ring.
+async fn begin(
+    house: Arc<House>,
+    stream: ClientStream,
+    from: SocketAddr,
+    wish: Wish,
+    admitted: Admitted,
+) {
     let Ok(session) = keys::random() else { return };
     let session = SessionId(u64::from_be_bytes(session));
     let (kid, service) = (wish.terminal.key.kid, wish.service.id);
     let span = info_span!("session", %session, %kid, %service);
-    hold(house, stream, from, wish, session).instrument(span).await;
+    hold(house, stream, from, wish, admitted, session).instrument(span).await;
 }
 
 /// Who is asked for; an unknown name never reaches the switchboard, and so never rings.
@@ -80,7 +95,7 @@ fn wish(house: &House, asked: &Asked) -> Result<Wish, Refusal> {
     let terminal = house.directory().find(&asked.name).ok_or(Refusal::Unknown)?.clone();
     let protocol = asked.protocol;
     let fits = |service: &&ListedService| match protocol {
-        Protocol::Raw => false,
+        Protocol::Raw | Protocol::Keyed => false,
         Protocol::Http => service.http,
         Protocol::Tls => service.tls,
         Protocol::Socks5 | Protocol::Connect => Some(service.port) == asked.port,
@@ -89,11 +104,29 @@ fn wish(house: &House, asked: &Asked) -> Result<Wish, Refusal> {
     Ok(Wish { terminal, service, protocol })
 }
 
+async fn refuse(stream: TcpStream, protocol: Protocol, refusal: Refusal) {
+    ingress::refuse(ClientStream::Plain(stream), protocol, refusal).await;
+}
+
+/// What the client has shown, weighed by the ring gate: without it nobody is rung.
+fn weigh(wish: &Wish, from: SocketAddr) -> Result<Admitted, Refusal> {
+    let access = &wish.service.access;
+    let allowed = access.allow.iter().any(|it| it.contains(from.ip()));
+    let shown = if allowed { Shown::Network } else { Shown::Nothing };
+    admit(access.level, shown, Source::of(from.ip())).ok_or(match access.level {
+        Level::Open | Level::Allow => Refusal::NotAllowed,
+        Level::Knock => Refusal::NotArmed,
+        Level::Http | Level::Mtls => Refusal::Unauthorized,
+        Level::EndToEnd => Refusal::EndToEndOnly,
+    })
+}
+
 async fn hold(
     house: Arc<House>,
-    stream: TcpStream,
+    stream: ClientStream,
     from: SocketAddr,
     wish: Wish,
+    admitted: Admitted,
     session: SessionId,
 ) {
     step("C", Some(session), None);
@@ -104,12 +137,12 @@ async fn hold(
         session,
         terminal: wish.terminal.terminal.clone(),
         service: wish.service.id,
-        admitted: admit(Level::Open),
+        admitted,
     };
     let (verdicts, told) = mpsc::channel(1);
     let held = Held { id: client, address: ClientAddress::from(from), verdicts };
     let _ = house.happenings.send(Happening::ClientArrived { event, client: held }).await;
-    let left = ingress::left(&stream, wish.protocol);
+    let left = ingress::left(stream.socket(), wish.protocol);
     let event = match wait(client, told, left, &house.happenings).await {
         Waited::Joined { tunnel, talk, paired } => {
             join(&house, stream, from, &wish, talk, &paired, session).await;
@@ -175,7 +208,7 @@ async fn leave(client: ClientId, mut told: mpsc::Receiver<Verdict>) -> Event {
 /// Step I, then the session's bytes.
 async fn join(
     house: &House,
-    mut stream: TcpStream,
+    mut stream: ClientStream,
     from: SocketAddr,
     wish: &Wish,
     talk: Talk,
@@ -185,7 +218,7 @@ async fn join(
     let (mut tunnel, heard) = talk.into_parts();
     let begun = async {
         // From its acknowledgement on, a client must see a cut and never an end.
-        socket::arm(&stream)?;
+        socket::arm(stream.socket())?;
         timeout(SAY_PATIENCE, async {
             ingress::acknowledge(&mut stream, wish.protocol).await?;
             stream.write_all(&heard).await
@@ -195,7 +228,10 @@ async fn join(
             return Ok(Tally::starting(0, heard.len()));
         }
         // However the client came: a service that believes these fields must never read forged ones.
-        let head = forwarded::take(&mut stream, from).await.map_err(io::Error::other)?;
+        let ClientStream::Plain(plain) = &mut stream else {
+            return Ok(Tally::starting(0, heard.len()));
+        };
+        let head = forwarded::take(plain, from).await.map_err(io::Error::other)?;
         timeout(SAY_PATIENCE, async {
             tunnel.write_all(&head).await?;
             tunnel.flush().await
@@ -285,7 +321,8 @@ mod tests {
             session: SessionId(1),
             terminal: Arc::new(terminal),
             service: ServiceId(0),
-            admitted: admit(Level::Open),
+            admitted: admit(Level::Open, Shown::Nothing, Source::of([192, 0, 2, 7].into()))
+                .expect("open to all"),
         };
         board.handle_event(event, now);
         let Some(Command::Ring { ring, .. }) = board.poll_command() else { panic!("no ring") };

@@ -21,7 +21,7 @@ use super::lobby::Place;
 use super::{Happening, House, Order};
 use crate::limits::{HELLO_PATIENCE, ORDERS, PONG_PATIENCE, STANDBY_PING};
 use crate::telemetry::step;
-use crate::tunnel::Talk;
+use crate::tunnel::{Asks, Talk};
 
 /// Serves one connection to the dial-back port to its end.
 pub(super) async fn serve(house: Arc<House>, stream: TcpStream, from: SocketAddr, place: Place) {
@@ -62,7 +62,12 @@ enum Left {
 }
 
 async fn greet(house: &House, stream: TcpStream) -> io::Result<(Talk, Hello, [u8; 32])> {
-    let mut talk = Talk::new(house.acceptor.accept(stream).await.map_err(io::Error::other)?);
+    let (asks, tunnel) = house.acceptor.accept(stream).await.map_err(io::Error::other)?;
+    match asks {
+        Asks::DialBack => {}
+        Asks::Client | Asks::Enrolment => return Err(io::Error::other("not served yet")),
+    }
+    let mut talk = Talk::new(tunnel);
     let hello = Hello::decode(&talk.exactly().await?)
         .map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault))?;
     let exporter = talk.tunnel().exporter(&hello.sid);

@@ -29,8 +29,17 @@ use crate::socket;
 /// The server name every private proxy gives: it tells a dial-back from a client on a shared port,
 /// and says nothing to whoever listens on the way.
 pub const SERVER_NAME: &str = "ringback.invalid";
-/// The only protocol of a tunnel (ALPN, RFC 7301).
-const PROTOCOL: &[u8] = b"ringback/1";
+
+/// What whoever dials wants of the public proxy, as told by ALPN (RFC 7301).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asks {
+    /// A private proxy dials back.
+    DialBack,
+    /// A client comes by `ringback connect`.
+    Client,
+    /// A private proxy redeems its one-time code.
+    Enrolment,
+}
 
 /// A TLS 1.3 connection whose other end has proved a key.
 pub struct TlsTunnel {
@@ -53,7 +62,7 @@ impl Acceptor {
     }
 
     /// Shakes hands with whoever has dialed.
-    pub async fn accept(&self, stream: TcpStream) -> Result<Tunnel, NoTunnel> {
+    pub async fn accept(&self, stream: TcpStream) -> Result<(Asks, Tunnel), NoTunnel> {
         socket::tune(&stream)?;
         TlsTunnel::finish(self.0.accept(stream).await?.into())
     }
@@ -67,7 +76,12 @@ impl Dialer {
 
     /// Shakes hands with the public proxy of this key, and with no other. That the public proxy has
     /// accepted *our* key shows only in what it sends: in TLS 1.3 a client's handshake ends first.
-    pub async fn dial(&self, stream: TcpStream, server: &PublicKey) -> Result<Tunnel, NoTunnel> {
+    pub async fn dial(
+        &self,
+        stream: TcpStream,
+        server: &PublicKey,
+        asks: Asks,
+    ) -> Result<Tunnel, NoTunnel> {
         socket::tune(&stream)?;
         let mut config = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&version::TLS13])
@@ -77,19 +91,35 @@ impl Dialer {
             .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(
                 self.0.key.clone(),
             )));
-        config.alpn_protocols = vec![PROTOCOL.to_vec()];
+        config.alpn_protocols = vec![asks.protocol().to_vec()];
         config.resumption = Resumption::disabled();
         let name = ServerName::try_from(SERVER_NAME).expect("the server name is a host name");
         let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
-        TlsTunnel::finish(stream.into())
+        let (asked, tunnel) = TlsTunnel::finish(stream.into())?;
+        if asked != asks {
+            return Err(NoTunnel::Protocol);
+        }
+        Ok(tunnel)
+    }
+}
+
+impl Asks {
+    const ALL: [Self; 3] = [Self::DialBack, Self::Client, Self::Enrolment];
+
+    fn protocol(self) -> &'static [u8] {
+        match self {
+            Self::DialBack => b"ringback/1",
+            Self::Client => b"ringback-client/1",
+            Self::Enrolment => b"ringback-enrol/1",
+        }
     }
 }
 
 impl TlsTunnel {
-    fn finish(stream: TlsStream<TcpStream>) -> Result<Tunnel, NoTunnel> {
+    fn finish(stream: TlsStream<TcpStream>) -> Result<(Asks, Tunnel), NoTunnel> {
         let (_, session) = stream.get_ref();
-        let peer = peer(session).ok_or(NoTunnel::Protocol)?;
-        Ok(Tunnel::Tls(Box::new(Self { stream, peer })))
+        let (asks, peer) = peer(session).ok_or(NoTunnel::Protocol)?;
+        Ok((asks, Tunnel::Tls(Box::new(Self { stream, peer }))))
     }
 
     pub(super) fn peer(&self) -> &PublicKey {
@@ -115,12 +145,11 @@ impl TlsTunnel {
 }
 
 /// The other end's key, if it speaks our protocol: rustls lets a peer without any ALPN through.
-fn peer(session: &CommonState) -> Option<PublicKey> {
-    if session.alpn_protocol() != Some(PROTOCOL) {
-        return None;
-    }
+fn peer(session: &CommonState) -> Option<(Asks, PublicKey)> {
+    let protocol = session.alpn_protocol()?;
+    let asks = Asks::ALL.into_iter().find(|it| it.protocol() == protocol)?;
     let [key] = session.peer_certificates()? else { return None };
-    PublicKey::parse(key)
+    Some((asks, PublicKey::parse(key)?))
 }
 
 fn server_config(identity: &Identity) -> ServerConfig {
@@ -129,7 +158,7 @@ fn server_config(identity: &Identity) -> ServerConfig {
         .expect("the provider has suites and a group for TLS 1.3")
         .with_client_cert_verifier(Arc::new(Anyone(provider())))
         .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(identity.key.clone())));
-    config.alpn_protocols = vec![PROTOCOL.to_vec()];
+    config.alpn_protocols = Asks::ALL.map(|it| it.protocol().to_vec()).into();
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config
@@ -273,7 +302,7 @@ mod tests {
         let (accepted, _) = listener.accept().await.unwrap();
         let dialer = Dialer::new(identity.clone());
         let (tunnel, _) = tokio::join!(
-            dialer.dial(dialed, identity.public_key()),
+            dialer.dial(dialed, identity.public_key(), Asks::DialBack),
             TlsAcceptor::from(Arc::new(config)).accept(accepted)
         );
         assert!(matches!(tunnel, Err(NoTunnel::Protocol)), "{tunnel:?}");

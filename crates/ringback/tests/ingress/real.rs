@@ -2,7 +2,9 @@
 
 use std::process::{Output, Stdio};
 
-use ringback::ingress::{Asked, Listening, Protocol, acknowledge, name, refuse, turn_away};
+use ringback::ingress::{
+    Asked, ClientStream, Listening, Protocol, acknowledge, name, refuse, turn_away,
+};
 use ringback_proto::refusal::Refusal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -73,7 +75,7 @@ async fn openssl_is_told_by_an_alert() {
         let (mut held, _) = listener.accept().await.unwrap();
         let asked = name(&mut held, &Listening::Tls).await.unwrap();
         assert_eq!(asked.name.as_str(), "car.example");
-        refuse(held, asked.protocol, Refusal::Stopping).await;
+        refuse(ClientStream::Plain(held), asked.protocol, Refusal::Stopping).await;
     };
     let arguments = "s_client -connect PROXY -servername car.example";
     let ((), output) = tokio::join!(proxy, run("openssl", arguments, address.to_string()));
@@ -87,7 +89,7 @@ async fn curl(listening: &Listening, arguments: &str, refusal: Option<Refusal>) 
         let (mut held, _) = listener.accept().await.unwrap();
         let asked = name(&mut held, listening).await.unwrap();
         match refusal {
-            Some(refusal) => refuse(held, asked.protocol, refusal).await,
+            Some(refusal) => refuse(ClientStream::Plain(held), asked.protocol, refusal).await,
             None => serve(held, asked.protocol).await,
         }
         asked

@@ -1,6 +1,8 @@
 //! What a refused client hears, and that it hears it.
 
-use ringback::ingress::{Cause, Listening, Protocol, Unnamed, name, refuse, turn_away};
+use ringback::ingress::{
+    Cause, ClientStream, Listening, Protocol, Unnamed, name, refuse, turn_away,
+};
 use ringback::limits;
 use ringback_proto::refusal::Refusal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,7 +19,10 @@ async fn each_protocol_is_refused_in_its_own_words() {
         (Protocol::Socks5, b"\x05\x04\x00\x01\0\0\0\0\0\0"),
     ] {
         let (mut client, held) = pair().await;
-        let (heard, ()) = tokio::join!(all(&mut client), refuse(held, protocol, Refusal::Unknown));
+        let (heard, ()) = tokio::join!(
+            all(&mut client),
+            refuse(ClientStream::Plain(held), protocol, Refusal::Unknown)
+        );
         assert!(heard.unwrap().starts_with(words), "{protocol:?}");
     }
 }
@@ -25,7 +30,7 @@ async fn each_protocol_is_refused_in_its_own_words() {
 #[tokio::test]
 async fn a_raw_client_is_reset() {
     let (mut client, held) = pair().await;
-    refuse(held, Protocol::Raw, Refusal::Unknown).await;
+    refuse(ClientStream::Plain(held), Protocol::Raw, Refusal::Unknown).await;
     assert!(all(&mut client).await.is_err());
 }
 
@@ -42,7 +47,8 @@ async fn a_client_in_the_middle_of_a_long_body_hears_the_refusal_and_no_reset() 
         client.write_all(&[b'x'; 500_000]).await.unwrap();
         all(&mut client).await.unwrap()
     };
-    let (heard, ()) = tokio::join!(posting, refuse(held, Protocol::Http, Refusal::NoAnswer));
+    let (heard, ()) =
+        tokio::join!(posting, refuse(ClientStream::Plain(held), Protocol::Http, Refusal::NoAnswer));
     let heard = String::from_utf8(heard).unwrap();
     assert!(heard.starts_with("HTTP/1.1 504 ") && heard.contains("\r\nRetry-After: 30\r\n"));
     assert!(heard.contains("RB-NO-ANSWER") && heard.contains("\r\nConnection: close\r\n"));
@@ -54,7 +60,10 @@ async fn a_browser_is_refused_with_a_page() {
     let head = b"GET / HTTP/1.1\r\nHost: car.example\r\nAccept: text/html\r\n\r\n";
     client.write_all(head).await.unwrap();
     held.readable().await.unwrap();
-    let (heard, ()) = tokio::join!(all(&mut client), refuse(held, Protocol::Http, Refusal::Busy));
+    let (heard, ()) = tokio::join!(
+        all(&mut client),
+        refuse(ClientStream::Plain(held), Protocol::Http, Refusal::Busy)
+    );
     assert!(String::from_utf8(heard.unwrap()).unwrap().contains("<h1>Too many clients"));
 }
 
@@ -70,7 +79,7 @@ async fn a_client_that_never_stops_is_reset_in_the_end() {
             assert!(sent < most, "nobody ends it");
         }
     };
-    tokio::join!(posting, refuse(held, Protocol::Http, Refusal::Busy));
+    tokio::join!(posting, refuse(ClientStream::Plain(held), Protocol::Http, Refusal::Busy));
 }
 
 #[tokio::test]

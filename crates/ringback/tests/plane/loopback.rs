@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ringback::splice::{Ended, Proof, Tally, splice};
-use ringback::tunnel::{Acceptor, Dialer, Identity, Tunnel};
+use ringback::tunnel::{Acceptor, Asks, Dialer, Identity, Tunnel};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
@@ -46,11 +46,12 @@ impl Proxies {
     /// The private proxy's end and the public proxy's.
     pub(crate) async fn tunnel(&self) -> (Tunnel, Tunnel) {
         let (dialed, accepted) = pair().await;
-        tokio::try_join!(
-            self.dialer.dial(dialed, self.public.public_key()),
+        let (dialed, (_, accepted)) = tokio::try_join!(
+            self.dialer.dial(dialed, self.public.public_key(), Asks::DialBack),
             self.acceptor.accept(accepted)
         )
-        .unwrap()
+        .unwrap();
+        (dialed, accepted)
     }
 }
 

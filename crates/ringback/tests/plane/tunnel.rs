@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 
 use ringback::splice::Leg;
-use ringback::tunnel::NoTunnel;
+use ringback::tunnel::{Asks, NoTunnel};
 use ringback_proto::access_request::Sid;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{AlwaysResolvesClientRawPublicKeys, ResolvesClientCert};
@@ -38,7 +38,7 @@ async fn a_private_proxy_dials_one_key_and_no_other() {
     let (dialed, accepted) = pair().await;
     let stranger = identity();
     let (tunnel, _) = tokio::join!(
-        proxies.dialer.dial(dialed, stranger.public_key()),
+        proxies.dialer.dial(dialed, stranger.public_key(), Asks::DialBack),
         proxies.acceptor.accept(accepted)
     );
     assert!(matches!(tunnel, Err(NoTunnel::Handshake(_))));
