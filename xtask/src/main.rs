@@ -3,6 +3,7 @@
 mod bench;
 mod deny;
 mod peers;
+mod secrets;
 mod test;
 mod tidy;
 mod tool;
@@ -18,6 +19,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
 
   test     every test: installs what is missing (see peers), then tidy, then all tests
   peers    installs the foreign programs that tests talk to, or says which are missing
+  secrets  searches what the last test run has left behind for secrets
   tidy     checks what the compiler does not: openings, lengths, the map in ARCHITECTURE.md
   deny     checks licenses, bans and sources of all dependencies [--advisories: those too]
   ci       all that must be true of a change: format, lints, tidy, deny, test, the demo once
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
     let done = match words[..] {
         ["test"] => test::test(),
         ["peers"] => peers::install().map(drop),
+        ["secrets"] => secrets::search(),
         ["tidy"] => tidy::tidy(),
         ["deny"] => deny::deny(false),
         ["deny", "--advisories"] => deny::deny(true),

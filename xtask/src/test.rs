@@ -8,6 +8,7 @@ use std::env;
 use anyhow::Result;
 
 use crate::peers;
+use crate::secrets;
 use crate::tidy;
 use crate::tool::{Tool, cargo, tool};
 
@@ -16,8 +17,11 @@ pub(crate) fn test() -> Result<()> {
     let complete = peers::install()?;
     tidy::tidy()?;
 
+    secrets::prepare()?;
     let lab = complete && (env::var_os("CI").is_some() || may_have_lab());
-    strictly(cargo(&["test", "--workspace"]), complete, lab).run()?;
+    let tests = cargo(&["test", "--workspace"]).env("RINGBACK_ARTEFACTS", secrets::folder());
+    strictly(tests, complete, lab).run()?;
+    secrets::search()?;
 
     // The same networks again as an ordinary user has them.
     let rootless = cargo(&["test", "--package", "ringback-lab", "--test", "premise"]);

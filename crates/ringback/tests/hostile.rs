@@ -13,11 +13,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use ringback::limits;
 use ringback::tunnel::{Asks, Dialer, Identity};
-use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
+
+mod artefacts;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_ringback");
 const NAME: &str = "patient.localhost";
@@ -296,7 +297,7 @@ const ROLES: [&str; 4] = ["readings", "operator", "private", "public"];
 
 /// Every role on loopback, each a process of its own.
 struct House {
-    folder: TempDir,
+    folder: artefacts::Folder,
     http: SocketAddr,
     tls: SocketAddr,
     proxy: SocketAddr,
@@ -309,7 +310,7 @@ struct House {
 
 impl House {
     async fn open() -> Result<Self> {
-        let folder = tempfile::tempdir()?;
+        let folder = artefacts::folder()?;
         let [http, tls, proxy, raw, dial_back, dns, operator, terminal] = free_addresses()?;
         let roles = Vec::new();
         let mut house = Self { folder, http, tls, proxy, raw, dial_back, dns, operator, roles };
@@ -332,18 +333,18 @@ impl House {
         let bearer = |system_id| {
             format!(
                 "[[bearer]]\nname = \"sms\"\nkind = \"smpp\"\naddress = \"{operator}\"\n\
-                 system_id = \"{system_id}\"\npassword_file = \"password\"\n"
+                 system_id = \"{system_id}\"\npassword_file = \"smpp.password\"\n"
             )
         };
         let files = [
-            ("password", "hostile".to_owned()),
+            ("smpp.password", "canary-of-sms".to_owned()),
             (
                 "operator.toml",
                 format!(
                     "[operator]\nlisten = \"{operator}\"\n\
                      delay = {{ kind = \"fixed\", seconds = 0.3 }}\n\
-                     [[operator.accounts]]\nsystem_id = \"public\"\npassword = \"hostile\"\n\
-                     [[operator.accounts]]\nsystem_id = \"private\"\npassword = \"hostile\"\n\
+                     [[operator.accounts]]\nsystem_id = \"public\"\npassword = \"canary-of-sms\"\n\
+                     [[operator.accounts]]\nsystem_id = \"private\"\npassword = \"canary-of-sms\"\n\
                      prefixes = [\"1555\"]\n"
                 ),
             ),
@@ -380,7 +381,7 @@ impl House {
             std::fs::write(self.path(name), text)?;
         }
         let secret = std::fs::Permissions::from_mode(0o600);
-        Ok(std::fs::set_permissions(self.path("password"), secret)?)
+        Ok(std::fs::set_permissions(self.path("smpp.password"), secret)?)
     }
 
     async fn start(&mut self, role: &'static str, words: &[&str]) -> Result<()> {

@@ -14,7 +14,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use ringback_lab::{Host, Lab, Plan, addresses};
 use serde_json::Value;
-use tempfile::TempDir;
+#[path = "../artefacts/mod.rs"]
+pub mod artefacts;
+
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
@@ -24,6 +26,8 @@ use tokio::time::timeout;
 pub const NAME: &str = "patient.ring.example";
 /// How long a process may take until it has said what is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The SMS accounts' password: one that stands nowhere else by chance.
+const PASSWORD: &str = "canary-of-sms";
 /// The binary under test.
 const BINARY: &str = env!("CARGO_BIN_EXE_ringback");
 
@@ -67,7 +71,7 @@ impl Default for Wishes {
 #[derive(Debug)]
 pub struct Field {
     pub lab: Lab,
-    pub folder: TempDir,
+    pub folder: artefacts::Folder,
     processes: Vec<Process>,
 }
 
@@ -84,7 +88,7 @@ impl Field {
     /// Sets everything up and waits until every role is ready; `None` where there can be no lab.
     pub async fn set_up(wishes: &Wishes) -> Result<Option<Self>> {
         let Some(lab) = Lab::for_test(wishes.plan).await? else { return Ok(None) };
-        let folder = tempfile::Builder::new().prefix("ringback-field-").tempdir()?;
+        let folder = artefacts::folder()?;
         let mut field = Self { lab, folder, processes: Vec::new() };
         field.make_keys().await?;
         field.write_files(wishes)?;
@@ -203,7 +207,7 @@ impl Field {
             let made = command.args(words).current_dir(self.folder.path()).output().await?;
             anyhow::ensure!(made.status.success(), "{words:?}: {made:?}");
         }
-        write_secret(&self.path("smpp.password"), "field")
+        write_secret(&self.path("smpp.password"), PASSWORD)
     }
 
     fn write_files(&self, wishes: &Wishes) -> Result<()> {
@@ -225,8 +229,8 @@ impl Field {
                 "operator.toml",
                 format!(
                     "[operator]\nlisten = \"[::]:2775\"\n{}\n[[operator.accounts]]\n\
-                     system_id = \"public\"\npassword = \"field\"\n[[operator.accounts]]\n\
-                     system_id = \"private\"\npassword = \"field\"\nprefixes = [\"1555\"]\n",
+                     system_id = \"public\"\npassword = \"{PASSWORD}\"\n[[operator.accounts]]\n\
+                     system_id = \"private\"\npassword = \"{PASSWORD}\"\nprefixes = [\"1555\"]\n",
                     wishes.operator
                 ),
             ),
@@ -272,6 +276,17 @@ impl Field {
             std::fs::write(self.path(name), text)?;
         }
         Ok(())
+    }
+}
+
+/// What the processes have said is searched for secrets like everything else.
+impl Drop for Field {
+    fn drop(&mut self) {
+        for (place, process) in self.processes.iter().enumerate() {
+            let file = self.path(&format!("{}-{place}.log", process.name));
+            // A panic here would hide why the test has failed, if it has.
+            let _ = std::fs::write(file, process.words());
+        }
     }
 }
 
