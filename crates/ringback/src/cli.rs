@@ -38,6 +38,8 @@ pub enum Command {
     Operator(File),
     /// Check a configuration and everything it names, and do nothing else.
     Check(File),
+    /// Say what a configuration opens, and to whom, in one table.
+    Doctor(Doctor),
     /// Make keys.
     Key {
         /// Whose.
@@ -80,6 +82,7 @@ impl Command {
             | Self::Responder(_)
             | Self::Operator(_)
             | Self::Check(_)
+            | Self::Doctor(_)
             | Self::Key { .. }
             | Self::Visit { .. }
             | Self::Direct { .. }
@@ -94,6 +97,17 @@ pub struct File {
     /// The configuration file (TOML).
     #[arg(short, long, value_name = "FILE")]
     pub config: PathBuf,
+}
+
+/// How a configuration is examined.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// The configuration.
+    #[command(flatten)]
+    pub file: File,
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Keys that can be made.

@@ -4,6 +4,7 @@ pub mod cli;
 pub mod config;
 pub mod keys;
 pub mod limits;
+pub mod table;
 pub mod telemetry;
 
 pub mod ingress;
@@ -13,6 +14,7 @@ pub mod splice;
 pub mod tunnel;
 
 pub mod demo;
+pub mod doctor;
 pub mod operator;
 pub mod private;
 pub mod public;

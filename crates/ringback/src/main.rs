@@ -8,7 +8,7 @@ use ringback::cli::{Cli, Command, File, Key};
 use ringback::config::{Config, Mistakes};
 use ringback::limits::{LAST_THREADS, ONE_WISH};
 use ringback::reload::Reload;
-use ringback::{demo, keys, operator, private, public, telemetry};
+use ringback::{demo, doctor, keys, operator, private, public, telemetry};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -56,6 +56,14 @@ async fn run(command: Command, stop: CancellationToken) -> anyhow::Result<ExitCo
         Command::Check(file) => {
             Config::load(&file.config)?;
             println!("{}: no mistakes", file.config.display());
+        }
+        Command::Doctor(wanted) => {
+            let report = doctor::examine(&Config::load(&wanted.file.config)?);
+            if wanted.json {
+                println!("{}", report.to_json());
+            } else {
+                report.print();
+            }
         }
         Command::Key { of: Key::Identity { out } } => told(keys::make_identity(&out), &out)?,
         Command::Key { of: Key::Terminal { out, suite } } => {

@@ -1,0 +1,196 @@
+//! What a configuration opens, and to whom: one table, and one line that sums it up.
+//!
+//! Reads the configuration and nothing else: it binds nothing, connects to nothing, rings nobody.
+
+use ringback_proto::gate::Level;
+use serde_json::{Value, json};
+
+use crate::config::{
+    Access, Config, ListedService, ListedTerminal, PrivateConfig, PublicConfig, ServiceTarget,
+};
+use crate::table::{Table, Tone};
+
+/// What was found.
+#[derive(Debug)]
+pub struct Report {
+    heads: Vec<&'static str>,
+    findings: Vec<Finding>,
+}
+
+/// One way to one service.
+#[derive(Debug)]
+struct Finding {
+    cells: Vec<String>,
+    tone: Tone,
+}
+
+/// Looks at a configuration.
+pub fn examine(config: &Config) -> Report {
+    match config {
+        Config::Public(config) => of_public(config),
+        Config::Private(config) => of_private(config),
+        Config::Responder(_) => nothing("only DNS: it tells names and addresses to everybody"),
+        Config::Operator(_) => nothing("a simulated operator: whoever has its passwords may send"),
+    }
+}
+
+impl Report {
+    /// The worst that was found.
+    pub fn tone(&self) -> Tone {
+        self.findings.iter().map(|it| it.tone).max().unwrap_or(Tone::Good)
+    }
+
+    /// For people.
+    pub fn print(&self) {
+        let mut table = Table::new(&self.heads);
+        for finding in &self.findings {
+            table.row(finding.tone, finding.cells.clone());
+        }
+        let count = |tone| self.findings.iter().filter(|it| it.tone == tone).count();
+        let (ways, doubtful, bad) = (self.findings.len(), count(Tone::Doubtful), count(Tone::Bad));
+        let noun = if ways == 1 { "way in" } else { "ways in" };
+        let summary = format!("{ways} {noun}, {doubtful} doubtful, {bad} bad");
+        println!("{table}\n\nSUMMARY  {}", table.colored(self.tone(), &summary));
+    }
+
+    /// For machines.
+    pub fn to_json(&self) -> Value {
+        let findings = self.findings.iter().map(|it| {
+            let cells = self.heads.iter().zip(&it.cells);
+            let mut object: Value = cells.map(|(head, cell)| (*head, json!(cell))).collect();
+            object["tone"] = json!(it.tone.name());
+            object
+        });
+        json!({ "findings": findings.collect::<Vec<_>>(), "worst": self.tone().name() })
+    }
+}
+
+fn nothing(remark: &str) -> Report {
+    let cells = vec!["-".to_owned(), remark.to_owned()];
+    Report { heads: vec!["way", "remark"], findings: vec![Finding { cells, tone: Tone::Good }] }
+}
+
+fn of_public(config: &PublicConfig) -> Report {
+    let mut findings = Vec::new();
+    for terminal in config.directory.terminals() {
+        for service in &terminal.services {
+            for way in ways(config, terminal, service) {
+                findings.push(judge(terminal, service, way));
+            }
+        }
+    }
+    Report { heads: vec!["terminal", "service", "way in", "level", "to whom", "remark"], findings }
+}
+
+/// How a client comes to a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Way {
+    Http(String),
+    Tls(String),
+    Proxy(String),
+    Raw(String),
+    Connect,
+}
+
+fn ways(config: &PublicConfig, terminal: &ListedTerminal, service: &ListedService) -> Vec<Way> {
+    let mut ways = Vec::new();
+    if service.http && !config.http.is_empty() {
+        ways.push(Way::Http(format!("http://{}", terminal.name)));
+    }
+    if service.tls && !config.tls.is_empty() {
+        ways.push(Way::Tls(format!("https://{}", terminal.name)));
+    }
+    if !config.proxy.is_empty() {
+        ways.push(Way::Proxy(format!("proxy {}:{}", terminal.name, service.port)));
+    }
+    ways.extend(service.raw.map(|it| Way::Raw(format!("tcp {it}"))));
+    if !service.access.clients.is_empty() {
+        ways.push(Way::Connect);
+    }
+    ways
+}
+
+fn judge(terminal: &ListedTerminal, service: &ListedService, way: Way) -> Finding {
+    let access = &service.access;
+    let (tone, remark) = remark(access, &way);
+    let way = match way {
+        Way::Http(it) | Way::Tls(it) | Way::Proxy(it) | Way::Raw(it) => it,
+        Way::Connect => "ringback connect".to_owned(),
+    };
+    let cells = vec![
+        terminal.name.to_string(),
+        service.id.to_string(),
+        way,
+        access.level.to_string(),
+        whom(access),
+        remark.to_owned(),
+    ];
+    Finding { cells, tone }
+}
+
+/// To whom a level opens.
+fn whom(access: &Access) -> String {
+    let some =
+        |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
+    match access.level {
+        Level::Open => "everybody".to_owned(),
+        Level::Allow => some(access.allow.len(), "network"),
+        Level::Knock => "who logged in".to_owned(),
+        Level::Http => "users".to_owned(),
+        Level::Mtls => "certificates".to_owned(),
+        Level::EndToEnd => some(access.clients.len(), "client key"),
+    }
+}
+
+fn remark(access: &Access, way: &Way) -> (Tone, &'static str) {
+    match (access.level, way) {
+        (_, Way::Connect) => (Tone::Good, "by key"),
+        (Level::Open, Way::Raw(_)) => {
+            (Tone::Bad, "a port scan rings: every connect costs a signal, up to the budget")
+        }
+        (Level::Open, Way::Http(_) | Way::Tls(_) | Way::Proxy(_)) => {
+            (Tone::Doubtful, "whoever knows the name can spend the budget")
+        }
+        (Level::Allow, _) => (Tone::Good, "by address"),
+        (Level::Knock, Way::Raw(_)) => (Tone::Good, "after a log-in, for some minutes"),
+        (Level::EndToEnd, _) => (Tone::Good, "closed this way: `ringback connect` only"),
+        (Level::Http, Way::Tls(_)) | (Level::Mtls, Way::Tls(_)) => (Tone::Good, "inside TLS"),
+        (Level::Http, Way::Http(_) | Way::Proxy(_)) => {
+            (Tone::Doubtful, "credentials in clear, unless Digest: use TLS that ends here")
+        }
+        (Level::Knock, Way::Http(_) | Way::Tls(_) | Way::Proxy(_)) => {
+            (Tone::Good, "after a log-in, for some minutes")
+        }
+        (Level::Http, Way::Raw(_)) | (Level::Mtls, Way::Http(_) | Way::Proxy(_) | Way::Raw(_)) => {
+            (Tone::Good, "closed this way: it cannot carry the proof")
+        }
+    }
+}
+
+fn of_private(config: &PrivateConfig) -> Report {
+    let mut findings = Vec::new();
+    for subscription in &config.subscriptions {
+        let proxies = subscription.public_proxies.iter();
+        let proxies = proxies.filter_map(|it| config.public_proxies.get(*it));
+        let proxies: Vec<&str> = proxies.map(|it| it.name.as_str()).collect();
+        for (id, target) in &subscription.services {
+            let (tone, remark) = target_remark(target);
+            let cells = vec![
+                subscription.key.kid.to_string(),
+                id.to_string(),
+                target.address.clone(),
+                proxies.join(", "),
+                remark.to_owned(),
+            ];
+            findings.push(Finding { cells, tone });
+        }
+    }
+    Report { heads: vec!["key id", "service", "connects to", "rung by", "remark"], findings }
+}
+
+fn target_remark(target: &ServiceTarget) -> (Tone, &'static str) {
+    if target.proxy_protocol {
+        return (Tone::Good, "told who asks");
+    }
+    (Tone::Good, "not told who asks")
+}
