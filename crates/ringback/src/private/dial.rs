@@ -6,7 +6,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use ringback_proto::dialer::{DialId, DialOutcome, Event, Over, Verified};
+use ringback_proto::dialer::{Allowed, DialId, DialOutcome, Event, Over, Verified};
 use ringback_proto::hello::{
     self, Answer, ClientAddress, Hello, Outcome, SessionId, ToPrivate, ToPublic, confirm_private,
     confirm_public,
@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
+use super::inside::inside;
 use super::{House, ring_heard};
 use crate::config::{Nat64, ServiceTarget};
 use crate::limits::{
@@ -76,7 +77,7 @@ pub(super) async fn dial(house: &House, dial: DialId, verified: &Verified) {
 async fn reach(house: &House, verified: &Verified) -> Result<Talk, DialOutcome> {
     let allowed = verified.allowed();
     let proxy = house.tables().public_proxy(allowed).ok_or(DialOutcome::Refused)?;
-    let address = translated(house, allowed.address).await;
+    let address = locate(house, allowed).await?;
     let stream = match timeout(DIAL_PATIENCE, TcpStream::connect(address)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(fault)) => {
@@ -221,16 +222,42 @@ async fn connect(
     }
 }
 
-/// The address to dial: an IPv4 one lies behind the NAT64 prefix in an IPv6-only network.
-async fn translated(house: &House, address: SocketAddr) -> SocketAddr {
-    let IpAddr::V4(v4) = address.ip() else { return address };
-    let prefix = match house.nat64 {
+/// The address to dial: an IPv4 one lies behind the NAT64 prefix in an IPv6-only network. A network
+/// of public proxies does not entitle to what lies inside: that is refused before the first packet.
+async fn locate(house: &House, allowed: &Allowed) -> Result<SocketAddr, DialOutcome> {
+    let named = allowed.address;
+    if named.is_ipv6() && allowed.listed {
+        return Ok(named);
+    }
+    let translator = translator(house).await;
+    let address = match (named.ip(), translator) {
+        (IpAddr::V4(v4), Some(prefix)) => (prefix.embed(v4), named.port()).into(),
+        (IpAddr::V4(_), None) | (IpAddr::V6(_), _) => named,
+    };
+    if allowed.listed {
+        return Ok(address);
+    }
+    match inside(named.ip(), address.ip(), translator) {
+        Ok(None) => Ok(address),
+        Ok(Some(kind)) => {
+            warn!(%named, ?kind, "RB-INSIDE: a signal asked to dial inside and was not obeyed");
+            Err(DialOutcome::Refused)
+        }
+        Err(fault) => {
+            debug!(%named, %fault, "cannot tell whether the address is our own");
+            Err(DialOutcome::Unreachable)
+        }
+    }
+}
+
+/// The prefix that the network reaches IPv4 by, if it has one.
+async fn translator(house: &House) -> Option<Prefix> {
+    match house.nat64 {
         Nat64::Off => None,
         Nat64::Prefix(prefix) => Some(prefix),
         // Asked once: a network that has told its prefix is not asked again at every dial.
         Nat64::Discover => house.discovered.get_or_try_init(discover).await.ok().copied(),
-    };
-    prefix.map_or(address, |prefix| (prefix.embed(v4), address.port()).into())
+    }
 }
 
 /// Asks the network for its prefix (RFC 7050); a network without one is dialed as it is.
