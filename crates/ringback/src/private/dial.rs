@@ -35,7 +35,7 @@ pub(super) async fn dial(house: &House, dial: DialId, verified: &Verified) {
     let signal = Some(verified.signal_id());
     // E and G start together: a dead terminal is told within G's own round trips.
     let wanted = verified.service();
-    let both = async {
+    let both = async |address| {
         tokio::join!(
             async {
                 let Some(service) = wanted else { return Err(Outcome::NotTried) };
@@ -48,12 +48,16 @@ pub(super) async fn dial(house: &House, dial: DialId, verified: &Verified) {
             },
             async {
                 step("G", None, signal);
-                reach(house, verified).await
+                reach(house, verified, address).await
             }
         )
     };
     let exchanged = async {
-        let (service, tunnel) = both.await;
+        let address = match locate(house, verified.allowed()).await {
+            Ok(address) => address,
+            Err(outcome) => return (Err(Outcome::NotTried), Err(outcome)),
+        };
+        let (service, tunnel) = both(address).await;
         let answered = match tunnel {
             Ok(talk) => converse(verified, talk, service.as_ref().err().copied()).await,
             Err(outcome) => Err(outcome),
@@ -74,10 +78,12 @@ pub(super) async fn dial(house: &House, dial: DialId, verified: &Verified) {
 }
 
 /// Steps G and H as far as TLS: a tunnel to the public proxy that the signal names.
-async fn reach(house: &House, verified: &Verified) -> Result<Talk, DialOutcome> {
-    let allowed = verified.allowed();
-    let proxy = house.tables().public_proxy(allowed).ok_or(DialOutcome::Refused)?;
-    let address = locate(house, allowed).await?;
+async fn reach(
+    house: &House,
+    verified: &Verified,
+    address: SocketAddr,
+) -> Result<Talk, DialOutcome> {
+    let proxy = house.tables().public_proxy(verified.allowed()).ok_or(DialOutcome::Refused)?;
     let stream = match timeout(DIAL_PATIENCE, TcpStream::connect(address)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(fault)) => {
