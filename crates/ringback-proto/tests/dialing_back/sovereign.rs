@@ -7,13 +7,14 @@ use std::time::Duration;
 use chacha20poly1305::ChaCha20Poly1305;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use hkdf::Hkdf;
-use ringback_proto::access_request::{AccessRequest, Malformed, TunnelType};
+use ringback_proto::access_request::{
+    AccessRequest, Malformed, OpeningKey, SealingKey, TunnelType, hpke_public, seal,
+};
 use ringback_proto::dialer::{
     Allowed, AllowedFleet, Command, DialOutcome, Event, Over, Rejection, Subscriber,
 };
-use ringback_proto::freshness::ReplayWindow;
 use ringback_proto::limits;
-use ringback_proto::nat64::Prefix;
+use ringback_proto::secret::Secret;
 use sha2::Sha256;
 
 use crate::KID;
@@ -102,6 +103,36 @@ fn a_signal_cannot_choose_a_tunnel_that_the_table_does_not_name() {
                 } else {
                     story.expect_rejection(Rejection::Tunnel);
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_signal_cannot_choose_another_suite_than_its_keys() {
+    let private = Secret::new([5; 32]);
+    let (opens, seals) = (Some(private.clone()), Some(hpke_public(&private)));
+    for kept in [None, opens] {
+        for offered in [None, seals] {
+            let key = OpeningKey { hpke_private: kept.clone(), ..subscriber().key };
+            let mut story = Story::of(vec![Subscriber { key, ..subscriber() }]);
+            let key = SealingKey { hpke_public: offered, ..sealing_key() };
+            let sealed = seal(&request(1), &key, [1; 32]).unwrap().0.octets().to_vec();
+            story.hear_octets(&sealed);
+            if offered.is_some() == kept.is_some() {
+                story.obeyed();
+            } else {
+                story.expect_rejection(Rejection::Suite);
+            }
+
+            // Every other version and suite, and the header of the one stripped to the other's.
+            for first in (0..=255).filter(|it| *it != sealed[0]) {
+                let mut altered = sealed.clone();
+                altered[0] = first;
+                story.hear_octets(&altered);
+                let told = story.dialer.poll_command();
+                assert!(matches!(told, Some(Command::Reject { .. })), "{first}: {told:?}");
+                story.expect_nothing();
             }
         }
     }

@@ -175,6 +175,25 @@ async fn a_signal_that_is_not_wholly_right_is_not_dialed_for() -> Result<()> {
     scene.assert_served(access).await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_id_that_its_public_proxy_has_dropped_lets_nobody_in() -> Result<()> {
+    let Some(mut scene) = Scene::set_up().await? else { return Ok(()) };
+    let access = scene.access()?;
+    let signal = scene.overheard(1).await?;
+    let revoked = Dial::honest(&scene.opened(&signal)?.1);
+    let words = ["key", "terminal", "--out", "anew"];
+    let made = scene.field.client(env!("CARGO_BIN_EXE_ringback"), &words).await?;
+    ensure!(made.status.success(), "{made:?}");
+    scene.field.edit("public.toml", "patient.public.keys", "anew.public.keys")?;
+    scene.field.hang_up("public")?;
+    scene.field.process("public").says("\"message\":\"reloaded").await?;
+    assert_eq!(scene.let_in(vec![revoked]).await?, [false], "let in: a revoked key id");
+    let told = access.output().await?;
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    ensure!(told.contains("RB-UNKNOWN"), "its client is left waiting: {told}");
+    Ok(())
+}
+
 /// Everybody who lacks something, by name.
 fn thieves(
     scene: &Scene,
