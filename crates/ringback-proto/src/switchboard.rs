@@ -144,12 +144,6 @@ pub enum Event {
         /// The tunnel.
         tunnel: TunnelId,
     },
-    /// A key id is no longer believed, or no longer that private proxy's: whatever is pending under
-    /// it is over. Sessions that are joined already go on.
-    Revoked {
-        /// The key id.
-        kid: Kid,
-    },
     /// The public proxy shuts down: nobody is rung or joined any more.
     Stop,
 }
@@ -344,11 +338,6 @@ impl Switchboard {
                 let Some(&id) = self.ledger.tunnels.get(&tunnel) else { return };
                 self.at(id, now, |line, ledger| drop(line.unsplice(client, tunnel, ledger)));
             }
-            Event::Revoked { kid } => {
-                let ids: Vec<LineId> =
-                    self.lines.keys().copied().filter(|it| it.kid == kid).collect();
-                ids.into_iter().for_each(|id| self.end(id, Refusal::Unknown, now));
-            }
             Event::Stop => self.stop(now),
         }
     }
@@ -378,11 +367,9 @@ impl Switchboard {
     fn stop(&mut self, now: Instant) {
         self.stopping = true;
         let ids: Vec<LineId> = self.lines.keys().copied().collect();
-        ids.into_iter().for_each(|id| self.end(id, Refusal::Stopping, now));
-    }
-
-    fn end(&mut self, id: LineId, refusal: Refusal, now: Instant) {
-        self.at(id, now, |line, ledger| line.end(refusal, ledger));
+        for id in ids {
+            self.at(id, now, Line::stop);
+        }
     }
 
     /// Lets a line act, then brings its promises and its timer up to date.

@@ -291,14 +291,7 @@ impl Role {
                 "not reloaded: identity, addresses, state and bearers need a restart to change"
             );
         }
-        let before = std::mem::replace(&mut self.by_kid, by_kid(&config.directory));
-        for (kid, old) in before {
-            let stays =
-                |it: &Arc<ListedTerminal>| it.terminal.private_proxy == old.terminal.private_proxy;
-            if !self.by_kid.get(&kid).is_some_and(stays) {
-                self.switchboard.handle_event(Event::Revoked { kid }, clock::now());
-            }
-        }
+        self.by_kid = by_kid(&config.directory);
         if let (Some(zone), Some(responder)) = (&self.zone, &config.responder) {
             zone.send_replace(responder.zone.clone());
         }

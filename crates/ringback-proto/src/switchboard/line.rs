@@ -193,9 +193,9 @@ impl Line {
     }
 
     /// Refuses everybody, closes what has no session, rings no more.
-    pub(super) fn end(&mut self, refusal: Refusal, ledger: &mut Ledger) {
+    pub(super) fn stop(&mut self, ledger: &mut Ledger) {
         let clients: Vec<ClientId> = self.clients.keys().copied().collect();
-        clients.into_iter().for_each(|id| self.refuse(id, refusal, ledger));
+        clients.into_iter().for_each(|id| self.refuse(id, Refusal::Stopping, ledger));
         let rings: Vec<RingId> = self.rings.keys().copied().collect();
         rings.into_iter().for_each(|ring| self.forget(ring, ledger));
         let unused = |it: &Tunnel| !matches!(it.duty, Duty::Spliced { .. });

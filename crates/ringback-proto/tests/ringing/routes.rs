@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ringback_proto::access_request::{Kid, Sid};
+use ringback_proto::access_request::Sid;
 use ringback_proto::hello::{Hello, Outcome, confirm_private, confirm_public};
 use ringback_proto::limits;
 use ringback_proto::switchboard::{Census, Command, Event, RingId, RoutePlan, TunnelId};
@@ -416,21 +416,6 @@ fn a_stop_refuses_who_waits_and_rings_no_more() {
     story.arrives(2);
     assert_eq!(story.event(Event::Stop), ["refuse 2 RB-STOPPING", "cancel 2"]);
     assert_eq!(story.arrives(3), ["refuse 3 RB-STOPPING"]);
-    assert_eq!(story.dials(11, 2, Outcome::Connected), ["dismiss 11"]);
-    assert_eq!(story.until(3600), NOTHING, "and the splice goes on");
-    assert_eq!(story.ended(1, 10), NOTHING);
-    assert_eq!(story.board.census(), Census { lines: 0, waiting: 0, tunnels: 0, rings: 0 });
-}
-
-#[test]
-fn a_revoked_key_id_has_nobody_waiting_and_lets_nobody_in() {
-    let mut story = story(1);
-    story.arrives(1);
-    story.dials(10, 1, Outcome::Connected);
-    story.arrives(2);
-    let kid = story.terminal.kid;
-    assert_eq!(story.event(Event::Revoked { kid: Kid(kid.0 + 1) }), NOTHING, "another's");
-    assert_eq!(story.event(Event::Revoked { kid }), ["refuse 2 RB-UNKNOWN", "cancel 2"]);
     assert_eq!(story.dials(11, 2, Outcome::Connected), ["dismiss 11"]);
     assert_eq!(story.until(3600), NOTHING, "and the splice goes on");
     assert_eq!(story.ended(1, 10), NOTHING);
