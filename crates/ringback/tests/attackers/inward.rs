@@ -60,7 +60,6 @@ async fn no_signal_makes_the_private_proxy_connect_inward() -> Result<()> {
     let own = format!("{OWN}:7443");
     let victims = INSIDE.into_iter().chain([own.as_str(), "203.0.113.20:443"]).collect::<Vec<_>>();
     honest_after(&mut scene, 2, &victims, "not listed by itself", INSIDE.len() - 1).await?;
-    // An own address is told from others only when it is about to be dialed.
     assert_eq!(scene.field.process("private").count("RB-INSIDE"), 1);
     Ok(())
 }
@@ -84,9 +83,13 @@ async fn honest_after(
         signals.push(scene.sealed(&request)?.0);
     }
     let before = scene.rejections().len();
-    let told_before = scene.field.process("private").count(reason);
+    let ended = scene.field.process("private").count("\"message\":\"dialed back\"");
     scene.deliver(&signals).await?;
-    scene.field.process("private").says_times(reason, told_before + times).await?;
+    // An own address is told from others only when it is about to be dialed, and so by a dial.
+    let own = victims.iter().filter(|it| number == 2 && it.starts_with(OWN)).count();
+    let private = scene.field.process("private");
+    private.says_times("\"message\":\"not obeyed\"", before + signals.len() - own).await?;
+    private.says_times("\"message\":\"dialed back\"", ended + own).await?;
     let told = scene.rejections();
     let told = told[before..].iter().filter(|it| it.contains(reason)).count();
     assert_eq!(told, times, "{:?}", scene.rejections());

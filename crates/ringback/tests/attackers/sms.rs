@@ -15,6 +15,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::order::{Post, tell, unhex};
 
+/// After how many messages it tells that it goes on.
+pub(crate) const TELL_EACH: usize = 500;
 /// Messages under way at once.
 const AT_ONCE: usize = 48;
 
@@ -37,7 +39,10 @@ pub(crate) async fn post(post: &Post) -> Result<()> {
     let to = Callee::Number(CallNumber::parse(&post.to).ok().context("no number")?);
     tell("posts", b"");
     let mut under_way: VecDeque<Submission> = VecDeque::new();
-    for line in std::fs::read_to_string(&post.file)?.lines() {
+    for (number, line) in std::fs::read_to_string(&post.file)?.lines().enumerate() {
+        if number % TELL_EACH == 0 {
+            tell("has come far", b"");
+        }
         if AT_ONCE <= under_way.len() {
             submitted(under_way.pop_front()).await?;
         }
