@@ -14,8 +14,16 @@ use crate::freshness::{self, ReplayWindow};
 use crate::limits;
 use crate::terminal::{Callee, ServiceId};
 
+mod bucket;
+mod fleet;
+mod forbidden;
 mod rejection;
 
+use bucket::Bucket;
+
+pub use bucket::Rate;
+pub use fleet::Fleet;
+pub use forbidden::{Forbidden, forbidden};
 pub use rejection::{Counters, Rejection};
 
 /// Where a key id may be told to dial back to.
@@ -27,6 +35,19 @@ pub struct Allowed {
     pub tunnel: TunnelType,
     /// Whom to expect there: a public proxy by its place in the role's own table.
     pub public_proxy: usize,
+    /// Listed by itself, and so dialed whatever it is; else it only lies in a listed network.
+    pub listed: bool,
+}
+
+/// Where a key id may be told to dial back to, as a network of public proxies with one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AllowedFleet {
+    /// Their addresses.
+    pub fleet: Fleet,
+    /// As of [`Allowed`].
+    pub tunnel: TunnelType,
+    /// As of [`Allowed`].
+    pub public_proxy: usize,
 }
 
 /// All that one key id entitles to.
@@ -36,8 +57,10 @@ pub struct Subscriber {
     pub key: OpeningKey,
     /// The addresses it answers to.
     pub callee: Vec<Callee>,
-    /// Who may ring it.
+    /// Who may ring it, one by one.
     pub public_proxies: Vec<Allowed>,
+    /// Who may ring it by the network; what is forbidden there is not dialed.
+    pub fleets: Vec<AllowedFleet>,
     /// What it offers.
     pub services: BTreeSet<ServiceId>,
     /// What it has obeyed already, as last remembered.
@@ -150,7 +173,10 @@ pub struct Verified {
 #[derive(Debug)]
 pub struct Dialer {
     subscribers: BTreeMap<Kid, Known>,
+    /// The windows of those who have gone while theirs was on its way to the disk.
+    leaving: BTreeMap<Kid, ReplayWindow>,
     pending: BTreeMap<DialId, Pending>,
+    in_vain: Bucket,
     heard: u64,
     stopping: bool,
     counters: Counters,
@@ -161,7 +187,9 @@ pub struct Dialer {
 #[derive(Debug)]
 struct Known {
     subscriber: Subscriber,
-    bucket: Bucket,
+    in_vain: Bucket,
+    dials_by_bearer: Bucket,
+    dials_by_tunnel: Bucket,
     /// Whether a window of it is on its way to the disk.
     remembering: bool,
 }
@@ -193,10 +221,6 @@ enum Phase {
     Dialing,
     Again(Instant),
 }
-
-/// A token bucket, as the moment at which it will be full again.
-#[derive(Debug, Default)]
-struct Bucket(Option<Instant>);
 
 impl Verified {
     /// Whose keys sealed it.
@@ -239,10 +263,12 @@ impl Verified {
 impl Dialer {
     /// Answers for these subscribers; of two with one key id the later counts.
     pub fn new(subscribers: Vec<Subscriber>) -> Self {
-        let known = |subscriber| Known { subscriber, bucket: Bucket(None), remembering: false };
+        let known = |it| Known::new(it, false);
         Self {
             subscribers: subscribers.into_iter().map(|it| (it.key.kid, known(it))).collect(),
+            leaving: BTreeMap::new(),
             pending: BTreeMap::new(),
+            in_vain: Bucket::default(),
             heard: 0,
             stopping: false,
             counters: Counters::default(),
@@ -252,21 +278,25 @@ impl Dialer {
 
     /// Answers for these subscribers from now on, and for no other.
     ///
-    /// A key id that stays keeps its window and its bucket: what was obeyed stays obeyed. What waits
-    /// for one that goes is dropped; a dial under way is let come to its end.
+    /// A key id that stays keeps its window and its buckets: what was obeyed stays obeyed, and so it
+    /// does for one that goes and comes again before the disk has its window. What waits for one
+    /// that goes is dropped; a dial under way is let come to its end.
     pub fn resubscribe(&mut self, subscribers: Vec<Subscriber>) {
         let mut before = std::mem::take(&mut self.subscribers);
         for mut subscriber in subscribers {
             let kid = subscriber.key.kid;
-            let known = match before.remove(&kid) {
-                Some(known) => {
+            let known = match (before.remove(&kid), self.leaving.remove(&kid)) {
+                (Some(known), _) => {
                     subscriber.window = known.subscriber.window.clone();
                     Known { subscriber, ..known }
                 }
-                None => Known { subscriber, bucket: Bucket(None), remembering: false },
+                (None, Some(window)) => Known::new(Subscriber { window, ..subscriber }, true),
+                (None, None) => Known::new(subscriber, false),
             };
             self.subscribers.insert(kid, known);
         }
+        let unwritten = before.into_iter().filter(|(_, it)| it.remembering);
+        self.leaving.extend(unwritten.map(|(kid, it)| (kid, it.subscriber.window)));
         let stays = |kid| self.subscribers.contains_key(&kid);
         self.pending.retain(|_, it| it.phase == Phase::Dialing || stays(it.verified.kid));
     }
@@ -343,22 +373,40 @@ impl Dialer {
         }
     }
 
-    /// The order of the checks is the protocol's: what costs least and proves most comes first.
+    /// Opens no more than the machine can afford. What earns a dial is bounded by the dials, and so
+    /// an opening is counted only if it was in vain: whoever knows a key id, which every signal
+    /// shows, cannot keep out with forgeries what is sealed with its keys.
     fn verify(&mut self, ring: &Ring, now: Instant) -> Result<Verified, Rejection> {
         let signal = Signal::from_octets(&ring.octets)?;
+        let Some(known) = self.subscribers.get(&signal.kid()) else {
+            return Err(Rejection::UnknownKid);
+        };
+        if signal.suite() != known.subscriber.key.suite() {
+            return Err(Rejection::Suite);
+        }
+        let affordable = known.in_vain.has(limits::OPENED_IN_VAIN_PER_KID, now)
+            && self.in_vain.has(limits::OPENED_IN_VAIN, now);
+        if !affordable {
+            return Err(Rejection::TooMany);
+        }
+        let judged = self.judge(&signal, ring, now);
+        let earned = judged.as_ref().is_ok_and(|it| it.request.purpose != Purpose::Cancel);
+        if !earned && let Some(known) = self.subscribers.get_mut(&signal.kid()) {
+            known.in_vain.take(limits::OPENED_IN_VAIN_PER_KID, now);
+            self.in_vain.take(limits::OPENED_IN_VAIN, now);
+        }
+        judged
+    }
+
+    /// The order of the checks is the protocol's: what costs least and proves most comes first.
+    fn judge(&mut self, signal: &Signal, ring: &Ring, now: Instant) -> Result<Verified, Rejection> {
         let kid = signal.kid();
         let Some(known) = self.subscribers.get_mut(&kid) else {
             return Err(Rejection::UnknownKid);
         };
         let subscriber = &known.subscriber;
-        if signal.suite() != subscriber.key.suite() {
-            return Err(Rejection::Suite);
-        }
-        if ring.over == Over::Bearer && !known.bucket.take(now) {
-            return Err(Rejection::TooMany);
-        }
         let (request, keys) = open(signal.octets(), &subscriber.key)?;
-        let allowed = subscriber.allowed(&request)?.clone();
+        let allowed = subscriber.allowed(&request)?;
         if !subscriber.callee.contains(&request.callee) {
             return Err(Rejection::WrongCallee);
         }
@@ -372,9 +420,18 @@ impl Dialer {
         if self.stopping {
             return Err(Rejection::Stopping);
         }
-        let waiting = self.pending.values().filter(|it| it.verified.kid == kid).count();
-        if request.purpose != Purpose::Cancel && limits::DIALS_PER_KID <= waiting {
-            return Err(Rejection::Busy);
+        if request.purpose != Purpose::Cancel {
+            let waiting = self.pending.values().filter(|it| it.verified.kid == kid).count();
+            if limits::DIALS_PER_KID <= waiting {
+                return Err(Rejection::Busy);
+            }
+            let (bucket, rate) = match ring.over {
+                Over::Bearer => (&mut known.dials_by_bearer, limits::DIALS_BY_BEARER),
+                Over::Tunnel { .. } => (&mut known.dials_by_tunnel, limits::DIALS_BY_TUNNEL),
+            };
+            if !bucket.take(rate, now) {
+                return Err(Rejection::TooManyDials);
+            }
         }
         let spare = matches!(ring.over, Over::Tunnel { spare: true });
         Ok(Verified { kid, request, keys, allowed, spare })
@@ -412,6 +469,7 @@ impl Dialer {
     }
 
     fn remembered(&mut self, kid: Kid) {
+        self.leaving.remove(&kid);
         let Some(known) = self.subscribers.get_mut(&kid) else { return };
         known.remembering = false;
         let waits = |it: &Pending| it.verified.kid == kid && it.phase == Phase::Remembering;
@@ -452,15 +510,30 @@ impl Dialer {
     }
 }
 
+impl Known {
+    fn new(subscriber: Subscriber, remembering: bool) -> Self {
+        let (in_vain, dials_by_bearer, dials_by_tunnel) = Default::default();
+        Self { subscriber, in_vain, dials_by_bearer, dials_by_tunnel, remembering }
+    }
+}
+
 impl Subscriber {
-    /// Looks the address up in our own table: it is checked, never obeyed.
-    fn allowed(&self, request: &AccessRequest) -> Result<&Allowed, Rejection> {
-        let mut there =
-            self.public_proxies.iter().filter(|it| it.address == request.public_proxy).peekable();
-        if there.peek().is_none() {
+    /// Looks the address up in our own tables: it is checked, never obeyed.
+    fn allowed(&self, request: &AccessRequest) -> Result<Allowed, Rejection> {
+        let (address, tunnel) = (request.public_proxy, request.tunnel);
+        let mut listed = self.public_proxies.iter().filter(|it| it.address == address).peekable();
+        let mut fleets = self.fleets.iter().filter(|it| it.fleet.contains(address)).peekable();
+        if listed.peek().is_none() && fleets.peek().is_none() {
             return Err(Rejection::ForeignProxy);
         }
-        there.find(|it| it.tunnel == request.tunnel).ok_or(Rejection::Tunnel)
+        if let Some(allowed) = listed.find(|it| it.tunnel == tunnel) {
+            return Ok(allowed.clone());
+        }
+        let fleet = fleets.find(|it| it.tunnel == tunnel).ok_or(Rejection::Tunnel)?;
+        if let Some(kind) = forbidden(address.ip(), None) {
+            return Err(Rejection::Forbidden(kind));
+        }
+        Ok(Allowed { address, tunnel, public_proxy: fleet.public_proxy, listed: false })
     }
 }
 
@@ -469,18 +542,5 @@ impl Pending {
         self.phase = Phase::Dialing;
         self.dials += 1;
         Command::Dial { dial, verified: self.verified.clone() }
-    }
-}
-
-impl Bucket {
-    /// Takes one token out, if there is one.
-    fn take(&mut self, now: Instant) -> bool {
-        let token = Duration::from_secs(60) / limits::SIGNALS_PER_KID_PER_MINUTE;
-        let full_at = self.0.map_or(now, |it| it.max(now)) + token;
-        if token * limits::SIGNALS_PER_KID_PER_MINUTE < full_at - now {
-            return false;
-        }
-        self.0 = Some(full_at);
-        true
     }
 }

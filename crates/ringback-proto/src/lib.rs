@@ -5,6 +5,7 @@
 //! order: what is spoken of, what is rung, who decides, what answers, and the foreign formats.
 
 pub mod limits;
+pub mod network;
 pub mod secret;
 pub mod terminal;
 

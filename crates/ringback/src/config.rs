@@ -53,6 +53,14 @@ impl Config {
         Self::parse(&text, folder).map_err(mistakes)
     }
 
+    /// What is no mistake, and yet worth a second look.
+    pub fn notes(&self) -> Vec<String> {
+        match self {
+            Self::Private(config) => config.notes(),
+            Self::Public(_) | Self::Responder(_) | Self::Operator(_) => Vec::new(),
+        }
+    }
+
     /// The command that runs a file of this kind.
     pub fn role(&self) -> &'static str {
         match self {

@@ -54,7 +54,8 @@ async fn run(command: Command, stop: CancellationToken) -> anyhow::Result<ExitCo
         Command::Responder(file) => serve(&file, "responder", stop).await?,
         Command::Operator(file) => serve(&file, "operator", stop).await?,
         Command::Check(file) => {
-            Config::load(&file.config)?;
+            let config = Config::load(&file.config)?;
+            config.notes().iter().for_each(|note| println!("note: {note}"));
             println!("{}: no mistakes", file.config.display());
         }
         Command::Doctor(wanted) => {

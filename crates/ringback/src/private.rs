@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use ringback_bearer::{Bearer, Receiver};
 use ringback_proto::access_request::{Kid, TunnelType, find};
-use ringback_proto::dialer::{Allowed, Command, Dialer, Event, Over, Rejection, Subscriber};
+use ringback_proto::dialer::{
+    Allowed, AllowedFleet, Command, Dialer, Event, Over, Rejection, Subscriber,
+};
 use ringback_proto::freshness::ReplayWindow;
 use ringback_proto::nat64::Prefix;
 use ringback_proto::terminal::ServiceId;
@@ -26,6 +28,7 @@ use crate::reload::Reload;
 use crate::{clock, state, tunnel};
 
 mod dial;
+mod inside;
 
 /// What every dial needs to know.
 #[derive(Debug)]
@@ -65,7 +68,12 @@ impl Tables {
     /// The public proxy at that place, if that address is still its own: tables are reloaded.
     fn public_proxy(&self, allowed: &Allowed) -> Option<PublicProxy> {
         let proxy = self.public_proxies.get(allowed.public_proxy)?;
-        proxy.addresses.contains(&allowed.address).then(|| proxy.clone())
+        let address = allowed.address;
+        let may_be_dialed = match allowed.listed {
+            true => proxy.addresses.contains(&address),
+            false => proxy.fleets.iter().any(|it| it.contains(address)),
+        };
+        may_be_dialed.then(|| proxy.clone())
     }
 }
 
@@ -138,6 +146,7 @@ impl Role {
             }
         }
         self.dialer.handle_event(Event::Stopping, clock::now());
+        info!(counters = ?self.dialer.counters(), "rings are heard no more");
     }
 
     /// Tells the operator that signals are not obeyed, but not each: whoever sends them must not be
@@ -175,10 +184,10 @@ impl Role {
         match command {
             Command::Remember { kid, window } => {
                 let (file, events) =
-                    (state::window_file(&self.state, kid), self.house.events.clone());
+                    (state::window::file(&self.state, kid), self.house.events.clone());
                 self.tasks.spawn(async move {
                     let written =
-                        tokio::task::spawn_blocking(move || state::replace(&file, &window));
+                        tokio::task::spawn_blocking(move || state::window::write(&file, &window));
                     let event = match written.await.map_err(std::io::Error::other).flatten() {
                         Ok(()) => Event::Remembered { kid },
                         Err(fault) => {
@@ -224,15 +233,21 @@ fn subscribers(config: &PrivateConfig, state: &Path) -> anyhow::Result<Vec<Subsc
     let mut subscribers = Vec::new();
     for subscription in &config.subscriptions {
         let kid = subscription.key.kid;
-        let allowed = subscription.public_proxies.iter().flat_map(|place| {
-            let addresses = &config.public_proxies[*place].addresses;
-            let (tunnel, public_proxy) = (TunnelType::Tls, *place);
-            addresses.iter().map(move |&address| Allowed { address, tunnel, public_proxy })
+        let tunnel = TunnelType::Tls;
+        let places = || subscription.public_proxies.iter().copied();
+        let listed = places().flat_map(|public_proxy| {
+            let addresses = config.public_proxies[public_proxy].addresses.iter();
+            addresses.map(move |&address| Allowed { address, tunnel, public_proxy, listed: true })
+        });
+        let fleets = places().flat_map(|public_proxy| {
+            let fleets = config.public_proxies[public_proxy].fleets.iter();
+            fleets.map(move |&fleet| AllowedFleet { fleet, tunnel, public_proxy })
         });
         subscribers.push(Subscriber {
             key: subscription.key.clone(),
             callee: vec![subscription.callee.clone()],
-            public_proxies: allowed.collect(),
+            public_proxies: listed.collect(),
+            fleets: fleets.collect(),
             services: subscription.services.keys().copied().collect(),
             window: read_window(state, kid)?,
         });
@@ -240,15 +255,13 @@ fn subscribers(config: &PrivateConfig, state: &Path) -> anyhow::Result<Vec<Subsc
     Ok(subscribers)
 }
 
-/// A missing window is an empty one; a damaged one is told, and begins anew: freshness still holds.
+/// A damaged window is told, and begins anew: freshness still holds.
 fn read_window(state: &Path, kid: Kid) -> anyhow::Result<ReplayWindow> {
-    let file = state::window_file(state, kid);
-    match std::fs::read(&file) {
-        Ok(octets) => Ok(ReplayWindow::from_octets(&octets).unwrap_or_else(|fault| {
-            error!(%kid, %fault, "RB-STATE: a replay window is damaged and begins anew");
-            ReplayWindow::new()
-        })),
-        Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => Ok(ReplayWindow::new()),
-        Err(fault) => Err(fault).context(format!("RB-STATE: cannot read {}", file.display())),
-    }
+    let file = state::window::file(state, kid);
+    let window = state::window::read(&file)
+        .with_context(|| format!("RB-STATE: cannot read {}", file.display()))?;
+    Ok(window.unwrap_or_else(|fault| {
+        error!(%kid, %fault, "RB-STATE: a replay window is damaged and begins anew");
+        ReplayWindow::new()
+    }))
 }

@@ -1,7 +1,7 @@
 //! What a proxy must not forget across a crash: sequence numbers, and which signals were obeyed.
 //!
-//! Small files, one a key id, replaced whole: written beside, synced, renamed, and the folder
-//! synced. A reader of a file never sees half of it.
+//! Small files, replaced whole: written beside, synced, renamed, and the folder synced; or, where a
+//! ring waits for it, written in place (`state/window.rs`). A reader never believes half of one.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use ringback_proto::access_request::Kid;
 
 use crate::limits::SEQUENCE_RESERVE;
+
+pub(crate) mod window;
 
 /// The unix time that sequence numbers are anchored to.
 const SEQUENCE_EPOCH: u64 = 1_700_000_000;
@@ -43,11 +45,6 @@ pub(crate) fn open(folder: &Path) -> io::Result<File> {
         TryLockError::Error(fault) => fault,
     })?;
     Ok(lock)
-}
-
-/// The file that a private proxy keeps a key id's replay window in.
-pub(crate) fn window_file(folder: &Path, kid: Kid) -> PathBuf {
-    folder.join(format!("{kid}.window"))
 }
 
 /// The sequence numbers of a public proxy's signals, one run a key id.

@@ -95,6 +95,39 @@ fn swapped_keys_are_told_on_both_sides() -> Result<()> {
 }
 
 #[test]
+fn a_public_proxy_that_is_listed_inside_is_noted_and_no_mistake() -> Result<()> {
+    let fleet = Fleet::new()?;
+    let text = std::fs::read_to_string(fleet.path("private.toml"))?;
+    let listed = "addresses = [\"203.0.113.20:7443\", \"[2001:db8::20]:7443\"]";
+    ensure!(text.contains(listed), "the example lists other addresses");
+    for (addresses, notes) in [
+        (listed, &[][..]),
+        (
+            "addresses = [\"127.0.0.1:7443\", \"203.0.113.20:7443\"]",
+            &["127.0.0.1:7443 is a loopback address"],
+        ),
+        ("networks = \"203.0.113.0/24:7443\"", &[]),
+    ] {
+        std::fs::write(fleet.path("inside.toml"), text.replace(listed, addresses))?;
+        let told = fleet.ringback(&["check", "--config", "inside.toml"])?;
+        assert!(told.status.success(), "{}", said(&told));
+        let stdout = String::from_utf8_lossy(&told.stdout).into_owned();
+        assert_eq!(stdout.matches("note: ").count(), notes.len(), "{stdout}");
+        assert!(notes.iter().all(|it| stdout.contains(it)), "{stdout}");
+    }
+    for (networks, mistake) in [
+        ("networks = \"203.0.113.7:7443\"", "list it under addresses"),
+        ("networks = \"203.0.113.0/24\"", "no network and port"),
+    ] {
+        std::fs::write(fleet.path("inside.toml"), text.replace(listed, networks))?;
+        let told = fleet.ringback(&["check", "--config", "inside.toml"])?;
+        assert_eq!(told.status.code(), BAD_USAGE, "{}", said(&told));
+        assert!(said(&told).contains(mistake), "{}", said(&told));
+    }
+    Ok(())
+}
+
+#[test]
 fn a_busy_port_is_one_clear_error() -> Result<()> {
     let fleet = Fleet::new()?;
     let taken = TcpListener::bind("127.0.0.1:0")?;

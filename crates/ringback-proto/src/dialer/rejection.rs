@@ -4,6 +4,7 @@
 
 use thiserror::Error;
 
+use super::Forbidden;
 use crate::access_request::Malformed;
 use crate::freshness::Stale;
 
@@ -19,8 +20,8 @@ pub enum Rejection {
     /// Sealed with another suite than its key id's.
     #[error("sealed with another suite than its key's")]
     Suite,
-    /// The bucket of its key id is empty.
-    #[error("more signals in a minute than are opened")]
+    /// Too many have been opened in vain.
+    #[error("more signals in a second than are opened in vain")]
     TooMany,
     /// The public proxy's address and port are not in our table.
     #[error("from a public proxy that may not ring here")]
@@ -28,6 +29,9 @@ pub enum Rejection {
     /// That public proxy is not dialed with such a tunnel.
     #[error("for a type of tunnel that its public proxy is not dialed with")]
     Tunnel,
+    /// The address lies in a listed network, but is none that a public proxy can have.
+    #[error("to dial {0}, which is not listed by itself")]
+    Forbidden(Forbidden),
     /// For another terminal.
     #[error("for another terminal")]
     WrongCallee,
@@ -46,6 +50,9 @@ pub enum Rejection {
     /// Too many of the same key id are on their way.
     #[error("too many dials are on their way for its terminal")]
     Busy,
+    /// Too many of the same key id have been dialed for.
+    #[error("more dials in a minute than its terminal is given")]
+    TooManyDials,
 }
 
 /// What the dialer has seen and done since it began.
@@ -77,10 +84,12 @@ pub struct Counters {
     pub unknown_kid: u64,
     /// Of another suite than the key's.
     pub suite: u64,
-    /// More than the bucket held.
+    /// Not opened, since too many were in vain.
     pub too_many: u64,
     /// From public proxies that are not in the table.
     pub foreign_proxy: u64,
+    /// To addresses that no public proxy can have.
+    pub forbidden: u64,
     /// For a type of tunnel that is not in the table.
     pub tunnel: u64,
     /// For other terminals.
@@ -97,6 +106,8 @@ pub struct Counters {
     pub stopping: u64,
     /// Over the bound of dials on their way.
     pub busy: u64,
+    /// Over the bound of dials in a minute.
+    pub too_many_dials: u64,
 }
 
 impl Counters {
@@ -109,6 +120,7 @@ impl Counters {
             Rejection::Suite => &mut self.suite,
             Rejection::TooMany => &mut self.too_many,
             Rejection::ForeignProxy => &mut self.foreign_proxy,
+            Rejection::Forbidden(_) => &mut self.forbidden,
             Rejection::Tunnel => &mut self.tunnel,
             Rejection::WrongCallee => &mut self.wrong_callee,
             Rejection::UnknownService => &mut self.unknown_service,
@@ -117,6 +129,7 @@ impl Counters {
             Rejection::Replayed => &mut self.replayed,
             Rejection::Stopping => &mut self.stopping,
             Rejection::Busy => &mut self.busy,
+            Rejection::TooManyDials => &mut self.too_many_dials,
         };
         *counter += 1;
     }

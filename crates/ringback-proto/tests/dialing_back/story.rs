@@ -118,7 +118,9 @@ pub(crate) fn subscriber() -> Subscriber {
             address: ([192, 0, 2, 10], 443).into(),
             tunnel: TunnelType::Tls,
             public_proxy: 5,
+            listed: true,
         }],
+        fleets: Vec::new(),
         services: BTreeSet::from([ServiceId(0), ServiceId(1)]),
         window: ReplayWindow::new(),
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ringback_proto::access_request::{Kid, OpeningKey};
+use ringback_proto::dialer::{Fleet, forbidden};
 use ringback_proto::nat64::Prefix;
 use ringback_proto::switchboard::PublicKey;
 use ringback_proto::terminal::{CallNumber, Callee, ServiceId};
@@ -54,8 +55,10 @@ pub struct PublicProxy {
     pub name: String,
     /// Proves that it is the one.
     pub public_key: PublicKey,
-    /// Where it may be dialed, exactly.
+    /// Where it may be dialed, exactly, whatever these addresses are.
     pub addresses: Vec<SocketAddr>,
+    /// Where it may be dialed as one of many, if the address is one that a public proxy can have.
+    pub fleets: Vec<Fleet>,
 }
 
 /// One terminal that is answered for.
@@ -78,6 +81,23 @@ pub struct ServiceTarget {
     pub address: String,
     /// Whether the connection begins with a PROXY protocol header that tells the client's address.
     pub proxy_protocol: bool,
+}
+
+impl PrivateConfig {
+    /// What is no mistake, and yet worth a second look: addresses that are dialed only because they
+    /// are listed.
+    pub fn notes(&self) -> Vec<String> {
+        let listed = self.public_proxies.iter();
+        let listed = listed.flat_map(|proxy| proxy.addresses.iter().map(move |it| (proxy, it)));
+        let noted = listed.filter_map(|(proxy, address)| {
+            let kind = forbidden(address.ip(), None)?;
+            Some(format!(
+                "public_proxy {:?}: {address} is {kind}; it is dialed, since it is listed by itself",
+                proxy.name
+            ))
+        });
+        noted.collect()
+    }
 }
 
 /// Reads the whole file of a private proxy.
@@ -139,14 +159,15 @@ fn read_public_proxy(section: &mut Section<'_>, others: &[PublicProxy]) -> Optio
     let name: Option<String> = section.required("name");
     let public_key = section.file("public_key", keys::read_public_key);
     let addresses: Vec<SocketAddr> = section.list("addresses");
-    if section.lacks("addresses") {
+    let fleets: Vec<Fleet> = section.list("networks");
+    if section.lacks("addresses") && section.lacks("networks") {
         section.wrong("addresses", "missing: signals may name only the addresses listed here");
     }
     let name = name?;
     if others.iter().any(|it| it.name == name) {
         section.wrong("name", "another public proxy has this name");
     }
-    Some(PublicProxy { name, public_key: public_key?, addresses })
+    Some(PublicProxy { name, public_key: public_key?, addresses, fleets })
 }
 
 fn read_subscription(

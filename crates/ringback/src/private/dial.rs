@@ -6,7 +6,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use ringback_proto::dialer::{DialId, DialOutcome, Event, Over, Verified};
+use ringback_proto::dialer::{Allowed, DialId, DialOutcome, Event, Over, Verified};
 use ringback_proto::hello::{
     self, Answer, ClientAddress, Hello, Outcome, SessionId, ToPrivate, ToPublic, confirm_private,
     confirm_public,
@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
+use super::inside::inside;
 use super::{House, ring_heard};
 use crate::config::{Nat64, ServiceTarget};
 use crate::limits::{
@@ -34,7 +35,7 @@ pub(super) async fn dial(house: &House, dial: DialId, verified: &Verified) {
     let signal = Some(verified.signal_id());
     // E and G start together: a dead terminal is told within G's own round trips.
     let wanted = verified.service();
-    let both = async {
+    let both = async |address| {
         tokio::join!(
             async {
                 let Some(service) = wanted else { return Err(Outcome::NotTried) };
@@ -47,12 +48,16 @@ pub(super) async fn dial(house: &House, dial: DialId, verified: &Verified) {
             },
             async {
                 step("G", None, signal);
-                reach(house, verified).await
+                reach(house, verified, address).await
             }
         )
     };
     let exchanged = async {
-        let (service, tunnel) = both.await;
+        let address = match locate(house, verified.allowed()).await {
+            Ok(address) => address,
+            Err(outcome) => return (Err(Outcome::NotTried), Err(outcome)),
+        };
+        let (service, tunnel) = both(address).await;
         let answered = match tunnel {
             Ok(talk) => converse(verified, talk, service.as_ref().err().copied()).await,
             Err(outcome) => Err(outcome),
@@ -73,10 +78,12 @@ pub(super) async fn dial(house: &House, dial: DialId, verified: &Verified) {
 }
 
 /// Steps G and H as far as TLS: a tunnel to the public proxy that the signal names.
-async fn reach(house: &House, verified: &Verified) -> Result<Talk, DialOutcome> {
-    let allowed = verified.allowed();
-    let proxy = house.tables().public_proxy(allowed).ok_or(DialOutcome::Refused)?;
-    let address = translated(house, allowed.address).await;
+async fn reach(
+    house: &House,
+    verified: &Verified,
+    address: SocketAddr,
+) -> Result<Talk, DialOutcome> {
+    let proxy = house.tables().public_proxy(verified.allowed()).ok_or(DialOutcome::Refused)?;
     let stream = match timeout(DIAL_PATIENCE, TcpStream::connect(address)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(fault)) => {
@@ -221,16 +228,42 @@ async fn connect(
     }
 }
 
-/// The address to dial: an IPv4 one lies behind the NAT64 prefix in an IPv6-only network.
-async fn translated(house: &House, address: SocketAddr) -> SocketAddr {
-    let IpAddr::V4(v4) = address.ip() else { return address };
-    let prefix = match house.nat64 {
+/// The address to dial: an IPv4 one lies behind the NAT64 prefix in an IPv6-only network. A network
+/// of public proxies does not entitle to what lies inside: that is refused before the first packet.
+async fn locate(house: &House, allowed: &Allowed) -> Result<SocketAddr, DialOutcome> {
+    let named = allowed.address;
+    if named.is_ipv6() && allowed.listed {
+        return Ok(named);
+    }
+    let translator = translator(house).await;
+    let address = match (named.ip(), translator) {
+        (IpAddr::V4(v4), Some(prefix)) => (prefix.embed(v4), named.port()).into(),
+        (IpAddr::V4(_), None) | (IpAddr::V6(_), _) => named,
+    };
+    if allowed.listed {
+        return Ok(address);
+    }
+    match inside(named.ip(), address.ip(), translator) {
+        Ok(None) => Ok(address),
+        Ok(Some(kind)) => {
+            warn!(%named, ?kind, "RB-INSIDE: a signal asked to dial inside and was not obeyed");
+            Err(DialOutcome::Refused)
+        }
+        Err(fault) => {
+            debug!(%named, %fault, "cannot tell whether the address is our own");
+            Err(DialOutcome::Unreachable)
+        }
+    }
+}
+
+/// The prefix that the network reaches IPv4 by, if it has one.
+async fn translator(house: &House) -> Option<Prefix> {
+    match house.nat64 {
         Nat64::Off => None,
         Nat64::Prefix(prefix) => Some(prefix),
         // Asked once: a network that has told its prefix is not asked again at every dial.
         Nat64::Discover => house.discovered.get_or_try_init(discover).await.ok().copied(),
-    };
-    prefix.map_or(address, |prefix| (prefix.embed(v4), address.port()).into())
+    }
 }
 
 /// Asks the network for its prefix (RFC 7050); a network without one is dialed as it is.

@@ -292,6 +292,25 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn there_is_no_tunnel_that_does_not_encrypt() {
+        // A further type of tunnel must be weighed here before this compiles again.
+        let encrypts = |tunnel: &Tunnel| match tunnel {
+            Tunnel::Tls(_) => true,
+        };
+        let _ = encrypts;
+        let suites: Vec<_> = provider().cipher_suites.iter().filter_map(|it| it.tls13()).collect();
+        let names = suites.iter().map(|it| it.common.suite).collect::<Vec<_>>();
+        use rustls::CipherSuite::{
+            TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256,
+        };
+        let known =
+            [TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256];
+        assert!(!names.is_empty() && names.iter().all(|it| known.contains(it)), "{names:?}");
+        let groups = provider().kx_groups.iter().map(|it| it.name()).collect::<Vec<_>>();
+        assert_eq!(groups, [rustls::NamedGroup::X25519MLKEM768]);
+    }
+
     #[tokio::test]
     async fn a_server_that_does_not_speak_our_protocol_is_not_believed() {
         let identity = Identity::from_pem(&Identity::generate().unwrap()).unwrap();

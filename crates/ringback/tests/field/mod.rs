@@ -189,7 +189,8 @@ impl Field {
 
     fn host(&self, name: &str) -> &Host {
         match name {
-            "operator" => &self.lab.smsc,
+            "operator" | "gateway" => &self.lab.smsc,
+            "impostor" => &self.lab.client,
             "private" => &self.lab.private,
             "public" => &self.lab.public,
             "responder" => &self.lab.dns,
