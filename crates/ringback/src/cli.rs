@@ -38,6 +38,8 @@ pub enum Command {
     Operator(File),
     /// Check a configuration and everything it names, and do nothing else.
     Check(File),
+    /// Show what is spent of each budget, and when more is free.
+    Budget(Budget),
     /// Make keys.
     Key {
         /// Whose.
@@ -80,6 +82,7 @@ impl Command {
             | Self::Responder(_)
             | Self::Operator(_)
             | Self::Check(_)
+            | Self::Budget(_)
             | Self::Key { .. }
             | Self::Visit { .. }
             | Self::Direct { .. }
@@ -94,6 +97,17 @@ pub struct File {
     /// The configuration file (TOML).
     #[arg(short, long, value_name = "FILE")]
     pub config: PathBuf,
+}
+
+/// How budgets are shown.
+#[derive(Debug, Args)]
+pub struct Budget {
+    /// Whose.
+    #[command(flatten)]
+    pub file: File,
+    /// Print one JSON object instead of a table for people.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Keys that can be made.
