@@ -316,16 +316,16 @@ impl Budgets {
             let never = 0 < most && most < charge.price.micros();
             return [(Budget::Tenant, 0), (Budget::Money, if never { DAY } else { 0 })];
         };
-        let money = (charge.price.micros(), rules.money_per_day.micros());
+        let (price, most) = (charge.price.micros(), rules.money_per_day.micros());
         [
-            (Budget::Tenant, history.wait(now, DAY, (1, rules.rings_per_day), |it| it.rings)),
-            (Budget::Money, history.wait(now, DAY, money, |it| it.money)),
+            (Budget::Tenant, history.wait_for_ring(now, DAY, rules.rings_per_day)),
+            (Budget::Money, history.wait_for_money(now, DAY, price, most)),
         ]
     }
 
     fn terminal_wait(&self, kid: Kid, now: u64) -> u64 {
         let Some(history) = self.terminals.get(&kid) else { return 0 };
-        let wait = |(span, most)| history.wait(now, span, (1, most), |it| it.rings);
+        let wait = |(span, most)| history.wait(now, span, most);
         self.rules.terminal().into_iter().map(wait).max().unwrap_or(0)
     }
 
@@ -333,7 +333,7 @@ impl Budgets {
     fn source_wait(&mut self, source: Source, now: u64) -> u64 {
         let most = self.rules.source_per_hour;
         if let Some(history) = self.sources.get(&source) {
-            return history.wait(now, HOUR, (1, most), |it| it.rings);
+            return history.wait(now, HOUR, most);
         }
 
         if self.sources.len() < limits::BUDGET_SOURCES {

@@ -160,6 +160,19 @@ fn checksum(words: &[u8]) -> String {
 }
 
 #[cfg(test)]
+impl Journal {
+    /// From now on its disk is full; what is handed back is its file.
+    pub(crate) fn fills_up(&mut self) -> Arc<File> {
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        std::mem::replace(&mut self.file, Arc::new(full))
+    }
+
+    pub(crate) fn has_room_again(&mut self, file: Arc<File>) {
+        self.file = file;
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -26,7 +26,7 @@ use ringback_proto::terminal::{Callee, ServiceId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::config::{
     BearerConfig, BudgetConfig, Config, Directory, ListedTerminal, PublicConfig, ResponderConfig,
@@ -447,7 +447,7 @@ impl Role {
         let paid = match self.pay(&terminal, wanted) {
             Ok(paid) => paid,
             Err(Unpaid::Denied(Denial { budget, wait })) => {
-                info!(?budget, wait_seconds = wait.as_secs(), "not rung: a budget is used up");
+                debug!(?budget, wait_seconds = wait.as_secs(), "not rung: a budget is used up");
                 let event = Event::RingDenied { ring: wanted.ring, budget, wait };
                 self.switchboard.handle_event(event, clock::now());
                 return Ok(());

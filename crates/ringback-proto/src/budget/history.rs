@@ -20,12 +20,17 @@ pub struct Entry {
 #[derive(Debug, Default)]
 pub(super) struct History {
     entries: VecDeque<Entry>,
+    /// Sums of all entries, so that who has spent all is told so without counting again.
+    rings: u64,
+    money: u64,
 }
 
 impl History {
     /// Adds to the last second; what is older than the span is forgotten.
     pub(super) fn add(&mut self, entry: Entry, span: u64) {
         self.prune(entry.at, span);
+        self.rings = self.rings.saturating_add(entry.rings);
+        self.money = self.money.saturating_add(entry.money);
         match self.entries.back_mut() {
             Some(last) if entry.at <= last.at => {
                 last.rings = last.rings.saturating_add(entry.rings);
@@ -37,7 +42,11 @@ impl History {
 
     /// Forgets what is older than the span; whether anything is left.
     pub(super) fn prune(&mut self, now: u64, span: u64) -> bool {
-        while self.entries.front().is_some_and(|it| it.at.saturating_add(span) <= now) {
+        while let Some(oldest) = self.entries.front()
+            && oldest.at.saturating_add(span) <= now
+        {
+            self.rings = self.rings.saturating_sub(oldest.rings);
+            self.money = self.money.saturating_sub(oldest.money);
             self.entries.pop_front();
         }
         !self.entries.is_empty()
@@ -58,30 +67,54 @@ impl History {
         counts.fold((0, 0), |(rings, money), it| (rings + it.rings, money.saturating_add(it.money)))
     }
 
-    /// How many seconds it takes until `amount` more fits below `most`; 0 if it fits now, or if
-    /// `most` is 0. What never fits waits a whole span.
-    pub(super) fn wait(
+    /// How many seconds it takes until one more ring fits below `most`; 0 if it fits now, or if
+    /// `most` is 0. Looks back no further than `most` rings.
+    pub(super) fn wait(&self, now: u64, span: u64, most: u64) -> u64 {
+        let Some(mut room) = most.checked_sub(1) else { return 0 };
+        for entry in self.entries.iter().rev() {
+            let until = entry.at.saturating_add(span);
+            if until <= now {
+                break;
+            }
+            match room.checked_sub(entry.rings) {
+                Some(left) => room = left,
+                None => return until - now,
+            }
+        }
+        0
+    }
+
+    /// The same for the whole span that is kept, by its sum: as quick for a million rings as for one.
+    pub(super) fn wait_for_ring(&self, now: u64, span: u64, most: u64) -> u64 {
+        self.wait_for(now, span, (1, most), self.rings, |it| it.rings)
+    }
+
+    /// The same for an amount of money. What never fits waits a whole span.
+    pub(super) fn wait_for_money(&self, now: u64, span: u64, amount: u64, most: u64) -> u64 {
+        self.wait_for(now, span, (amount, most), self.money, |it| it.money)
+    }
+
+    fn wait_for(
         &self,
         now: u64,
         span: u64,
         (amount, most): (u64, u64),
+        sum: u64,
         of: fn(&Entry) -> u64,
     ) -> u64 {
         if most == 0 || amount == 0 {
             return 0;
         }
 
-        let Some(mut room) = most.checked_sub(amount) else { return span };
-        for entry in self.entries.iter().rev() {
-            let until = entry.at.saturating_add(span);
-            if until <= now {
+        let Some(room) = most.checked_sub(amount) else { return span };
+        let (mut left, mut wait) = (sum, 0);
+        for oldest in &self.entries {
+            if left <= room {
                 break;
             }
-            match room.checked_sub(of(entry)) {
-                Some(left) => room = left,
-                None => return until - now,
-            }
+            left = left.saturating_sub(of(oldest));
+            wait = oldest.at.saturating_add(span).saturating_sub(now);
         }
-        0
+        wait
     }
 }

@@ -74,15 +74,15 @@ impl Budgets {
                 (self.rules.tenant(name), self.tenants.get(name).unwrap_or(&empty));
             let (rings, money) = history.within(now, DAY);
             let (most, most_money) = (rules.rings_per_day, rules.money_per_day.micros());
-            let wait = history.wait(now, DAY, (1, most), |it| it.rings);
-            let wait_money = history.wait(now, DAY, (1, most_money), |it| it.money);
+            let wait = history.wait_for_ring(now, DAY, most);
+            let wait_money = history.wait_for_money(now, DAY, 1, most_money);
             let rings = Used { used: rings, limit: most, wait };
             (*name, [rings, Used { used: money, limit: most_money, wait: wait_money }])
         });
         let used = |history: &History, span, limit| Used {
             used: history.within(now, span).0,
             limit,
-            wait: history.wait(now, span, (1, limit), |it| it.rings),
+            wait: history.wait(now, span, limit),
         };
         let limits = self.rules.terminal();
         let terminals = self

@@ -5,3 +5,4 @@ mod routes;
 mod splices;
 mod standby;
 mod story;
+mod tenants;

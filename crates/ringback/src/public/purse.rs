@@ -111,3 +111,59 @@ impl Purse {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ringback_proto::budget::Money;
+    use ringback_proto::gate::Source;
+    use ringback_proto::switchboard::Call;
+    use ringback_proto::terminal::TenantName;
+
+    use super::*;
+
+    fn charge() -> Charge {
+        Charge {
+            kid: Kid(7),
+            source: Source::of([192, 0, 2, 7].into()),
+            tenant: TenantName::default(),
+            price: Money::from_micros(45_000),
+            call: Call { id: 1, signal: 1 },
+        }
+    }
+
+    fn paid(folder: &Path) -> usize {
+        let replay = journal::read(&folder.join(journal::FILE)).unwrap();
+        let mut budgets = Budgets::new(Rules::none());
+        replay.records.iter().for_each(|it| budgets.enter(it));
+        let report = budgets.report(clock::unix_seconds());
+        report.tenants.values().map(|[rings, _]| rings.used as usize).sum()
+    }
+
+    #[test]
+    fn what_was_paid_is_written_down_before_anybody_has_the_right_to_send() {
+        let folder = tempfile::tempdir().unwrap();
+        for life in 1..=3 {
+            let rules = Rules { source_per_hour: 3, ..Rules::none() };
+            let (mut purse, _written) = Purse::open(folder.path(), rules).unwrap();
+            let Paid(()) = purse.pay(&charge()).unwrap();
+            assert_eq!(paid(folder.path()), life);
+        }
+        let rules = Rules { source_per_hour: 3, ..Rules::none() };
+        let (mut purse, _written) = Purse::open(folder.path(), rules).unwrap();
+        assert!(matches!(purse.pay(&charge()), Err(Unpaid::Denied(_))));
+    }
+
+    #[test]
+    fn a_full_disk_rings_nobody_and_spends_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let rules = Rules { source_per_hour: 1, ..Rules::none() };
+        let (mut purse, _written) = Purse::open(folder.path(), rules).unwrap();
+        let good = purse.journal.fills_up();
+        for _ in 0..3 {
+            assert!(matches!(purse.pay(&charge()), Err(Unpaid::Unwritten(_))));
+        }
+        purse.journal.has_room_again(good);
+        purse.pay(&charge()).unwrap();
+        assert_eq!(paid(folder.path()), 1);
+    }
+}
