@@ -52,10 +52,10 @@ impl Purse {
             price: Money::from_micros(PRICE),
             call: Call { id, signal },
         };
-        match self.budgets.ask(&charge, at) {
-            Ok(record) => Ok(self.note(&record)),
-            Err(denial) => Err((denial.budget, denial.wait.as_secs())),
-        }
+        let asked = self.budgets.ask(&charge, at);
+        let record = asked.map_err(|it| (it.budget, it.wait.as_secs()))?;
+        self.note(&record);
+        Ok(())
     }
 
     fn ends(&mut self, call: u64, kid: u32, how: CallEnd, at: u64) {
@@ -64,7 +64,7 @@ impl Purse {
     }
 
     fn goes_unanswered(&mut self, kid: u32, at: u64) {
-        let call = self.calls(kid, kid, at).unwrap();
+        let call = self.calls(kid, kid, at).expect("a budget");
         self.ends(call, kid, CallEnd::Unanswered, at);
     }
 
@@ -76,7 +76,7 @@ impl Purse {
     fn dies(&mut self) {
         self.budgets = Budgets::new(self.rules.clone());
         for line in &self.journal {
-            self.budgets.enter(&line.parse().unwrap());
+            self.budgets.enter(&line.parse().expect("what was written"));
         }
         self.budgets.resume();
         self.calls = 0;
@@ -93,7 +93,7 @@ fn source(host: u32) -> Source {
 
 /// Terminals below 1000 are the first tenant's, the others the second's.
 fn tenant(kid: u32) -> TenantName {
-    TenantName::parse(if kid < 1000 { "one" } else { "two" }).unwrap()
+    TenantName::parse(if kid < 1000 { "one" } else { "two" }).expect("a good name")
 }
 
 fn with_tenant(rings_per_day: u64, signals_worth: u64) -> Rules {
@@ -156,6 +156,10 @@ fn money_is_spent_to_the_last_signal_and_not_beyond() {
     assert_eq!(purse.calls(9, 9, NOON + 10), Err((Budget::Money, 86_390)));
     assert!(purse.calls(1000, 9, NOON + 10).is_ok(), "the other tenant has no limit");
     assert!(purse.calls(9, 9, NOON + 86_400).is_ok());
+    for day in 2..5 {
+        let at = NOON + day * 86_400 + 10;
+        assert_eq!((0..20).filter(|it| purse.calls(*it, *it, at).is_ok()).count(), 5, "day {day}");
+    }
 }
 
 #[test]

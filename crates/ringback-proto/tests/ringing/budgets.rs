@@ -112,6 +112,16 @@ fn a_patience_that_is_over_before_its_ladder_is_counts_as_unanswered() {
     assert_eq!(story.ended, [(1, CallEnd::Unanswered)]);
 }
 
+#[test]
+fn a_call_that_was_given_up_is_unanswered_though_another_client_goes_on_waiting() {
+    let mut story = story(1);
+    story.arrives(1);
+    story.until(59);
+    story.arrives(2);
+    story.until(61);
+    assert_eq!(story.ended, [(1, CallEnd::Unanswered)]);
+}
+
 // Shares.
 
 #[test]
@@ -158,7 +168,7 @@ fn a_tenant_has_so_many_pending_rings_and_no_more() {
     story.terminal.kid = Kid(3);
     assert_eq!(story.arrives(3), ["refuse 3 RB-BUSY"]);
     story.leaves(1);
-    assert_eq!(story.arrives(4).len(), 1, "room again");
+    assert_eq!(story.arrives(4), ["ring 3 by route 0 #1 for 4"], "room again");
 }
 
 #[test]

@@ -76,7 +76,8 @@ impl Story {
             session: SessionId(client),
             terminal,
             service: ServiceId(service),
-            admitted: admit(Level::Open, Shown::Nothing, Source::of(self.source)).unwrap(),
+            admitted: admit(Level::Open, Shown::Nothing, Source::of(self.source))
+                .expect("open to all"),
         })
     }
 

@@ -38,8 +38,10 @@ pub(crate) struct Model {
     signals: BTreeMap<Line, BTreeMap<usize, usize>>,
     pub(crate) stopped: bool,
     pub(crate) revoked: BTreeSet<Kid>,
+    /// Calls of which a signal was paid.
+    pub(crate) calls_begun: BTreeSet<u64>,
     /// Calls that have ended.
-    calls: BTreeSet<u64>,
+    pub(crate) calls_ended: BTreeSet<u64>,
 }
 
 pub(crate) struct Client {
@@ -203,17 +205,7 @@ impl Model {
             Command::Splice { client, tunnel, session, .. } => {
                 self.spliced(*client, *tunnel, *session)
             }
-            Command::Refuse { client, refusal } => {
-                let it = self.clients.get_mut(client).expect("a known client");
-                assert!(
-                    matches!(it.at, At::Queue { .. } | At::Opening(_)),
-                    "refuses a {:?}",
-                    it.at
-                );
-                let over = it.arrived + it.terminal.answer_patience <= now;
-                assert_eq!(over, *refusal == Refusal::NoAnswer, "no answer when patience is over");
-                it.at = At::Refused(*refusal);
-            }
+            Command::Refuse { client, refusal } => self.refused(*client, *refusal, now),
             Command::Close { tunnel } => {
                 let it = self.tunnels.get_mut(tunnel).expect("a known tunnel");
                 assert!(
@@ -224,15 +216,10 @@ impl Model {
                 let Is::Opening(client) = std::mem::replace(&mut it.is, Is::Gone) else { return };
                 self.back_to_queue(client, *tunnel, now);
             }
-            Command::Cut { client, tunnel } => {
-                let it = self.tunnels.get_mut(tunnel).expect("a known tunnel");
-                assert_eq!(it.is, Is::Spliced, "cuts a splice");
-                assert!(it.line.is_some_and(|it| self.revoked.contains(&it.0)), "cuts at random");
-                it.is = Is::Gone;
-                let ended = self.ended.get(client).or_else(|| self.clients.get(client));
-                assert_eq!(ended.expect("a known client").at, At::Spliced(*tunnel));
+            Command::Cut { client, tunnel } => self.cut(*client, *tunnel),
+            Command::CallEnded { call, .. } => {
+                assert!(self.calls_ended.insert(*call), "ends twice")
             }
-            Command::CallEnded { call, .. } => assert!(self.calls.insert(*call), "ends twice"),
         }
     }
 
@@ -350,6 +337,23 @@ impl Model {
         assert!(!left_alone, "dismisses a good hello of one who waits");
         // It is used up all the same.
         self.consumed.insert(hello.sid);
+    }
+
+    fn cut(&mut self, client: ClientId, tunnel: TunnelId) {
+        let it = self.tunnels.get_mut(&tunnel).expect("a known tunnel");
+        assert_eq!(it.is, Is::Spliced, "cuts a splice");
+        assert!(it.line.is_some_and(|it| self.revoked.contains(&it.0)), "cuts at random");
+        it.is = Is::Gone;
+        let ended = self.ended.get(&client).or_else(|| self.clients.get(&client));
+        assert_eq!(ended.expect("a known client").at, At::Spliced(tunnel));
+    }
+
+    fn refused(&mut self, client: ClientId, refusal: Refusal, now: Instant) {
+        let it = self.clients.get_mut(&client).expect("a known client");
+        assert!(matches!(it.at, At::Queue { .. } | At::Opening(_)), "refuses a {:?}", it.at);
+        let over = it.arrived + it.terminal.answer_patience <= now;
+        assert_eq!(over, refusal == Refusal::NoAnswer, "no answer when patience is over");
+        it.at = At::Refused(refusal);
     }
 
     fn spliced(&mut self, client: ClientId, tunnel: TunnelId, session: SessionId) {

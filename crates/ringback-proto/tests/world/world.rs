@@ -127,6 +127,7 @@ impl World {
             }
         }
         assert!(self.model.clients.is_empty(), "somebody is forgotten");
+        assert_eq!(self.model.calls_begun, self.model.calls_ended, "each call ends, and once");
         assert_eq!(self.model.served(), self.served_after.len());
         let census = self.board.census();
         assert_eq!((census.lines, census.waiting, census.rings, census.tunnels), (0, 0, 0, 0));
@@ -317,7 +318,10 @@ impl World {
         let tenant = self.tenants[&kid];
         let charge = Charge { kid, source, tenant, price: PRICE, call };
         match self.till.ask(charge, self.unix_seconds()) {
-            Ok(()) => self.send(ring, over),
+            Ok(()) => {
+                self.model.calls_begun.insert(call.id);
+                self.send(ring, over);
+            }
             Err(Denial { budget, wait }) => {
                 self.model.failed(ring);
                 self.tell(Event::RingDenied { ring, budget, wait });
