@@ -12,6 +12,7 @@ pub mod terminal;
 pub mod access_request;
 pub mod freshness;
 
+pub mod budget;
 pub mod dialer;
 pub mod gate;
 pub mod refusal;

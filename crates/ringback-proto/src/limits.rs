@@ -114,3 +114,18 @@ pub const OPENED_IN_VAIN_PER_KID: Rate = Rate { tokens: 1_000, per: Duration::fr
 pub const DIALS_BY_BEARER: Rate = Rate { tokens: 12, per: Duration::from_secs(60) };
 /// Requests of one key id over tunnels that earn a dial; the newest is dropped.
 pub const DIALS_BY_TUNNEL: Rate = Rate { tokens: 600, per: Duration::from_secs(60) };
+// Budgets and shares.
+
+/// Sources whose calls are remembered; while all are busy, a new source counts as having spent all.
+pub const BUDGET_SOURCES: usize = 65_536;
+/// Unanswered calls in a row that count of one terminal towards the breaker; further ones do not.
+pub const BREAKER_CALLS_PER_TERMINAL: u64 = 3;
+/// Calls of the last hour below which their answers prove nothing; then no alarm is raised.
+pub const ALARM_CALLS: u64 = 10;
+/// Characters of a tenant's name; a longer one is refused where it is read.
+pub const TENANT_OCTETS: usize = 32;
+/// Clients of one source that may wait in all, unless configured; the newest is refused as busy.
+pub const WAITING_CLIENTS_PER_SOURCE: usize = 20;
+/// Which part of all waiting clients and pending rings one of several tenants may hold; its newest
+/// is refused as busy.
+pub const TENANT_SHARE: usize = 4;

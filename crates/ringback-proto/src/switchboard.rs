@@ -4,11 +4,13 @@
 //! a session's bytes. Hand it an [`Event`], then drain [`Switchboard::poll_command`]. This file
 //! finds the line an event is for; what a line does with it is in `switchboard/line.rs`.
 
+mod call;
 mod ladder;
 mod ledger;
 mod line;
 mod paired;
 mod record;
+mod room;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,14 +20,16 @@ use crate::access_request::{Kid, SessionKeys};
 use crate::gate::{Admitted, Level};
 use crate::hello::{Exporter, Hello, Outcome, SessionId};
 use crate::limits;
-use crate::refusal::Refusal;
-use crate::terminal::ServiceId;
+use crate::refusal::{Budget, Refusal};
+use crate::terminal::{ServiceId, TenantName};
 
 use ledger::Ledger;
 use line::{Client, Line};
 
+pub use call::{Call, CallEnd};
 pub use paired::Paired;
 pub use record::{PublicKey, RoutePlan, Terminal};
+pub use room::Room;
 
 /// Joins waiting clients with the tunnels that private proxies dial back.
 #[derive(Debug, Default)]
@@ -48,11 +52,13 @@ pub struct TunnelId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RingId(pub u64);
 
-/// Whose clients share rings and tunnels: those of one terminal that were admitted at one level.
+/// Whose clients share rings and tunnels: those of one terminal that were admitted at one level,
+/// while it belongs to one tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct LineId {
     kid: Kid,
     level: Level,
+    tenant: TenantName,
 }
 
 /// What carries a ring.
@@ -106,6 +112,15 @@ pub enum Event {
         /// When the bearer wants to be tried again, if it has said so.
         retry_after: Option<Duration>,
     },
+    /// A budget denies a ring by a route: its signal has not left. Told at once.
+    RingDenied {
+        /// The ring.
+        ring: RingId,
+        /// Which budget.
+        budget: Budget,
+        /// When it would allow it.
+        wait: Duration,
+    },
     /// A tunnel's TLS handshake is done and its hello was read.
     HelloHeard {
         /// The tunnel.
@@ -144,6 +159,11 @@ pub enum Event {
         /// The tunnel.
         tunnel: TunnelId,
     },
+    /// A terminal's keys are worth nothing any more: nobody is rung, joined or served by them.
+    Revoke {
+        /// Its keys.
+        kid: Kid,
+    },
     /// The public proxy shuts down: nobody is rung or joined any more.
     Stop,
 }
@@ -165,13 +185,16 @@ pub enum Command {
         session: Option<SessionId>,
         /// Counts the signals of its route, from 1.
         attempt: usize,
+        /// Which call it is counted with; none over a tunnel, which costs nothing.
+        call: Option<Call>,
         /// How long it is worth obeying, 1 to 3600 seconds; the bearer's validity too.
         ttl_seconds: u16,
         /// That somebody may cause it.
         admitted: Arc<Admitted>,
     },
     /// Follow the ring's signal no longer, and withdraw it if it is still queued at its bearer.
-    /// Every ring by a route that has not failed comes to this: answered, given up or outrun.
+    /// Every ring by a route that was neither denied nor has failed comes to this: answered, given
+    /// up or outrun.
     Cancel {
         /// The ring.
         ring: RingId,
@@ -233,6 +256,22 @@ pub enum Command {
         /// The tunnel.
         tunnel: TunnelId,
     },
+    /// Cut a splice so that both ends see a cut, and forget it; nothing needs to be reported.
+    Cut {
+        /// The client.
+        client: ClientId,
+        /// The tunnel.
+        tunnel: TunnelId,
+    },
+    /// Note how a call has ended. Every call of which one signal was not denied comes to this.
+    CallEnded {
+        /// The call.
+        call: u64,
+        /// Whose.
+        kid: Kid,
+        /// How.
+        how: CallEnd,
+    },
 }
 
 /// How much the switchboard holds.
@@ -249,9 +288,14 @@ pub struct Census {
 }
 
 impl Switchboard {
-    /// A switchboard at which nobody waits.
+    /// A switchboard at which nobody waits, with room for several tenants.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Changes how much one source and one tenant may hold; who waits already may go on.
+    pub fn make_room(&mut self, room: Room) {
+        self.ledger.room = room;
     }
 
     /// The next thing to do; in order.
@@ -295,8 +339,8 @@ impl Switchboard {
                 self.client_arrived(client, arrived, terminal, now);
             }
             Event::ClientLeft { client } => {
-                let Some(&id) = self.ledger.clients.get(&client) else { return };
-                self.at(id, now, |line, ledger| line.client_left(client, ledger));
+                let Some(it) = self.ledger.clients.get(&client) else { return };
+                self.at(it.line, now, |line, ledger| line.client_left(client, ledger));
             }
             Event::Sealed { ring, keys } => {
                 let Some(id) = self.ledger.rings.get(&ring) else { return };
@@ -307,6 +351,12 @@ impl Switchboard {
                 let Some(&id) = self.ledger.rings.get(&ring) else { return };
                 let retry = if permanent { None } else { Some(retry_after.unwrap_or_default()) };
                 self.at(id, now, |line, ledger| line.ring_failed(ring, retry, now, ledger));
+            }
+            Event::RingDenied { ring, budget, wait } => {
+                let Some(&id) = self.ledger.rings.get(&ring) else { return };
+                self.at(id, now, |line, ledger| {
+                    line.ring_denied(ring, (budget, wait), now, ledger)
+                });
             }
             Event::HelloHeard { tunnel, peer, hello, exporter } => {
                 let ring = self.ledger.sids.get(&hello.sid).copied();
@@ -338,6 +388,11 @@ impl Switchboard {
                 let Some(&id) = self.ledger.tunnels.get(&tunnel) else { return };
                 self.at(id, now, |line, ledger| drop(line.unsplice(client, tunnel, ledger)));
             }
+            Event::Revoke { kid } => {
+                let ids: Vec<LineId> =
+                    self.lines.keys().filter(|it| it.kid == kid).copied().collect();
+                ids.into_iter().for_each(|id| self.at(id, now, Line::revoke));
+            }
             Event::Stop => self.stop(now),
         }
     }
@@ -349,9 +404,12 @@ impl Switchboard {
         terminal: Arc<Terminal>,
         now: Instant,
     ) {
-        let id = LineId { kid: terminal.kid, level: arrived.admitted.level() };
+        let (level, tenant) = (arrived.admitted.level(), terminal.tenant);
+        let id = LineId { kid: terminal.kid, level, tenant };
         let waiting = self.lines.get(&id).map_or(0, Line::waiting);
-        let full = limits::WAITING_CLIENTS_PER_TERMINAL <= waiting
+        let source = arrived.admitted.source();
+        let full = terminal.waiting <= waiting
+            || !self.ledger.held.fits(&self.ledger.room, source, tenant)
             || limits::WAITING_CLIENTS <= self.ledger.clients.len()
             || limits::PENDING_RINGS <= self.ledger.rings.len();
         if self.stopping || full {

@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+use crate::limits;
+
 /// A terminal's name in DNS: lower case, no trailing dot (RFC 1035, 2.3.1; RFC 1123, 2.1).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TerminalName(String);
@@ -32,6 +34,13 @@ pub enum Callee {
     Mail(MailAddress),
 }
 
+/// Who owns terminals and pays for their rings: 1 to 32 small letters, digits, hyphens, underscores.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TenantName {
+    /// Filled up with zeros.
+    octets: [u8; limits::TENANT_OCTETS],
+}
+
 /// Why a text is no name, number or address.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum Misnamed {
@@ -44,6 +53,9 @@ pub enum Misnamed {
     /// Not an E.164 number.
     #[error("not a call number: a plus sign and 1 to 15 digits, the first not zero")]
     Number,
+    /// Not a tenant's name.
+    #[error("not a tenant's name: 1 to 32 small letters, digits, hyphens and underscores")]
+    Tenant,
     /// Not a mail address.
     #[error("not a mail address: printable ASCII around one @, at most 254 octets")]
     Mail,
@@ -72,6 +84,53 @@ impl TerminalName {
     /// The name, lower case, without a trailing dot.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl TenantName {
+    /// The owner of whatever has no other.
+    pub const DEFAULT: &str = "default";
+
+    /// Reads a name.
+    pub fn parse(text: &str) -> Result<Self, Misnamed> {
+        let good = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit() || b"-_".contains(&it);
+        if text.is_empty() || limits::TENANT_OCTETS < text.len() || !text.bytes().all(good) {
+            return Err(Misnamed::Tenant);
+        }
+        let mut octets = [0; limits::TENANT_OCTETS];
+        octets[..text.len()].copy_from_slice(text.as_bytes());
+        Ok(Self { octets })
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        let end = self.octets.iter().position(|it| *it == 0).unwrap_or(limits::TENANT_OCTETS);
+        std::str::from_utf8(&self.octets[..end]).unwrap_or_default()
+    }
+}
+
+impl Default for TenantName {
+    fn default() -> Self {
+        Self::parse(Self::DEFAULT).expect("a good name")
+    }
+}
+
+impl FromStr for TenantName {
+    type Err = Misnamed;
+    fn from_str(text: &str) -> Result<Self, Misnamed> {
+        Self::parse(text)
+    }
+}
+
+impl fmt::Display for TenantName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for TenantName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

@@ -39,7 +39,9 @@ pub enum Command {
     /// Check a configuration and everything it names, and do nothing else.
     Check(File),
     /// Say what a configuration opens, and to whom, in one table.
-    Doctor(Doctor),
+    Doctor(Show),
+    /// Show what is spent of each budget, and when more is free.
+    Budget(Show),
     /// Make keys.
     Key {
         /// Whose.
@@ -83,6 +85,7 @@ impl Command {
             | Self::Operator(_)
             | Self::Check(_)
             | Self::Doctor(_)
+            | Self::Budget(_)
             | Self::Key { .. }
             | Self::Visit { .. }
             | Self::Direct { .. }
@@ -99,10 +102,10 @@ pub struct File {
     pub config: PathBuf,
 }
 
-/// How a configuration is examined.
+/// What is shown of a configuration, for people or for machines.
 #[derive(Debug, Args)]
-pub struct Doctor {
-    /// The configuration.
+pub struct Show {
+    /// Whose.
     #[command(flatten)]
     pub file: File,
     /// Print JSON instead of a table.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 mod access;
 mod bearer;
+mod budget;
 mod directory;
 mod private;
 mod public;
@@ -16,6 +17,7 @@ mod section;
 
 pub use access::{Access, Network};
 pub use bearer::BearerConfig;
+pub use budget::BudgetConfig;
 pub use directory::{Directory, ListedService, ListedTerminal, Route};
 pub use private::{Nat64, PrivateConfig, PublicProxy, ServiceTarget, Subscription};
 pub use public::PublicConfig;

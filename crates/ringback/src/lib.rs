@@ -1,5 +1,6 @@
 //! The binary and its library: the roles of Ringback, knitted together here and nowhere else.
 
+pub mod budget;
 pub mod cli;
 pub mod config;
 pub mod keys;
@@ -23,4 +24,5 @@ pub mod responder;
 pub mod reload;
 
 mod clock;
+mod journal;
 mod state;

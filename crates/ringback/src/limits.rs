@@ -113,3 +113,8 @@ pub const TALK_OCTETS: usize = 2_048;
 pub const LAST_THREADS: Duration = Duration::from_secs(1);
 /// How long further signals count as the first one; a later one cuts what still runs.
 pub const ONE_WISH: Duration = Duration::from_millis(300);
+
+// Budgets.
+
+/// Records that are appended to the journal of budgets before it is written anew, once nobody waits.
+pub const JOURNAL_RECORDS: usize = 10_000;

@@ -8,7 +8,7 @@ use ringback::cli::{Cli, Command, File, Key};
 use ringback::config::{Config, Mistakes};
 use ringback::limits::{LAST_THREADS, ONE_WISH};
 use ringback::reload::Reload;
-use ringback::{demo, doctor, keys, operator, private, public, telemetry};
+use ringback::{budget, demo, doctor, keys, operator, private, public, telemetry};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -66,6 +66,7 @@ async fn run(command: Command, stop: CancellationToken) -> anyhow::Result<ExitCo
                 report.print();
             }
         }
+        Command::Budget(wanted) => budget::run(&wanted)?,
         Command::Key { of: Key::Identity { out } } => told(keys::make_identity(&out), &out)?,
         Command::Key { of: Key::Terminal { out, suite } } => {
             told(keys::make_terminal(&out, suite), &out)?;

@@ -3,7 +3,7 @@
 //! It decides nothing itself: what happens is told to the switchboard, and what the switchboard
 //! commands is done. Nothing here waits: whatever takes time is a task that reports back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
@@ -13,36 +13,40 @@ use std::time::Duration;
 use anyhow::Context;
 use ringback_bearer::{Bearer, Body, Message, Receiver, Transmitter};
 use ringback_proto::access_request::{AccessRequest, Kid, Purpose, Signal, TunnelType, seal};
+use ringback_proto::budget::{Charge, Denial};
 use ringback_proto::dns::Zone;
 use ringback_proto::gate::Admitted;
 use ringback_proto::hello::{Answer, SessionId, ToPrivate};
 use ringback_proto::refusal::Refusal;
 use ringback_proto::secret::Secret;
 use ringback_proto::switchboard::{
-    ClientId, Command, Event, Over, Paired, PublicKey, RingId, Switchboard, TunnelId,
+    Call, ClientId, Command, Event, Over, Paired, PublicKey, RingId, Room, Switchboard, TunnelId,
 };
 use ringback_proto::terminal::{Callee, ServiceId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::config::{
-    BearerConfig, Config, Directory, ListedTerminal, PublicConfig, ResponderConfig, Route,
+    BearerConfig, BudgetConfig, Config, Directory, ListedTerminal, PublicConfig, ResponderConfig,
+    Route,
 };
 use crate::limits::{EVENTS, SEQUENCE_CHECK};
 use crate::reload::Reload;
 use crate::state::{self, Sequences};
 use crate::tunnel::{Acceptor, Talk};
-use crate::{clock, keys, telemetry};
+use crate::{clock, journal, keys, telemetry};
 
 mod clients;
 mod listeners;
 mod lobby;
+mod purse;
 mod rings;
 mod tunnels;
 
 use listeners::RawPorts;
+use purse::{Paid, Purse, Unpaid};
 
 /// What every task of the role needs to know.
 #[derive(Debug)]
@@ -84,6 +88,8 @@ struct Held {
     address: ringback_proto::hello::ClientAddress,
     /// Holds one: the next is given only after the client has told that the one before failed.
     verdicts: mpsc::Sender<Verdict>,
+    /// Ends it at once, whatever it is doing: its terminal was revoked while it was joined.
+    cut: CancellationToken,
 }
 
 /// What becomes of a client.
@@ -120,8 +126,11 @@ pub async fn run(
     let state = || format!("RB-STATE: cannot use {}", config.state.display());
     let _lock = state::open(&config.state).with_context(state)?;
     let sequences = Sequences::open(&config.state, clock::unix_seconds()).with_context(state)?;
+    let (purse, written) =
+        Purse::open(&config.state, config.budget.rules.clone()).with_context(state)?;
     let listeners = listeners::bind(&config)?;
     let tasks = TaskTracker::new();
+    tasks.spawn(journal::sync(written));
     let (happenings, told) = mpsc::channel(EVENTS);
     let mut transmitters = BTreeMap::new();
     for (name, bearer) in config.bearers {
@@ -140,10 +149,13 @@ pub async fn run(
         stop: stop.clone(),
     });
     let (raw_ports, zone) = listeners.open(&house);
+    let mut switchboard = Switchboard::new();
+    switchboard.make_room(room(&config.directory, &config.budget));
     let role = Role {
         fixed,
-        switchboard: Switchboard::new(),
+        switchboard,
         sequences,
+        purse,
         by_kid: by_kid(&config.directory),
         raw_ports,
         zone,
@@ -200,9 +212,17 @@ struct Wanted {
     over: Over,
     session: Option<SessionId>,
     attempt: usize,
+    /// What it is paid with; none over a tunnel.
+    call: Option<Call>,
     ttl_seconds: u16,
-    #[expect(dead_code, reason = "holding it is the right to ring")]
+    /// Holding it is the right to ring.
     admitted: Arc<Admitted>,
+}
+
+/// How much of the switchboard one source and one tenant may hold.
+fn room(directory: &Directory, budget: &BudgetConfig) -> Room {
+    let tenants: BTreeSet<_> = directory.terminals().map(|it| it.terminal.tenant).collect();
+    Room::among(tenants.len(), budget.waiting_per_source)
 }
 
 fn by_kid(directory: &Directory) -> BTreeMap<Kid, Arc<ListedTerminal>> {
@@ -242,6 +262,7 @@ struct Role {
     fixed: Fixed,
     switchboard: Switchboard,
     sequences: Sequences,
+    purse: Purse,
     by_kid: BTreeMap<Kid, Arc<ListedTerminal>>,
     raw_ports: RawPorts,
     zone: Option<watch::Sender<Arc<Zone>>>,
@@ -270,6 +291,7 @@ impl Role {
                     if let Err(fault) = self.sequences.keep_ahead(clock::unix_seconds()) {
                         error!(%fault, "RB-STATE: sequence numbers cannot be kept");
                     }
+                    self.purse.look_after();
                 }
                 config = reload.next() => self.reload(config),
                 () = stop.cancelled() => break,
@@ -291,7 +313,9 @@ impl Role {
                 "not reloaded: identity, addresses, state and bearers need a restart to change"
             );
         }
-        self.by_kid = by_kid(&config.directory);
+        self.purse.follow(config.budget.rules.clone());
+        self.switchboard.make_room(room(&config.directory, &config.budget));
+        self.revoke_all_but(by_kid(&config.directory));
         if let (Some(zone), Some(responder)) = (&self.zone, &config.responder) {
             zone.send_replace(responder.zone.clone());
         }
@@ -301,9 +325,27 @@ impl Role {
         info!(terminals = self.by_kid.len(), "reloaded");
     }
 
+    /// Revokes every terminal that is not in the new directory with the same private proxy.
+    fn revoke_all_but(&mut self, new: BTreeMap<Kid, Arc<ListedTerminal>>) {
+        let old = std::mem::replace(&mut self.by_kid, new);
+        for (kid, it) in old {
+            let kept = self.by_kid.get(&kid);
+            let same = kept.map(|kept| kept.terminal.private_proxy);
+            if same == Some(it.terminal.private_proxy) {
+                continue;
+            }
+            warn!(%kid, "revoked: its clients are refused and its sessions cut");
+            self.switchboard.handle_event(Event::Revoke { kid }, clock::now());
+        }
+    }
+
     fn take(&mut self, happening: Happening) {
         let event = match happening {
-            Happening::ClientArrived { event, client } => {
+            Happening::ClientArrived { mut event, client } => {
+                if !self.is_up_to_date(&mut event) {
+                    let _ = client.verdicts.try_send(Verdict::Refused(Refusal::Unknown));
+                    return;
+                }
                 self.clients.insert(client.id, client);
                 event
             }
@@ -329,11 +371,30 @@ impl Role {
         self.switchboard.handle_event(event, clock::now());
     }
 
+    /// A client may have looked its terminal up just before a reload: what is in the directory by
+    /// now counts, and whoever was revoked meanwhile is rung no more.
+    fn is_up_to_date(&self, event: &mut Event) -> bool {
+        let Event::ClientArrived { terminal, .. } = event else { return true };
+        let Some(listed) = self.by_kid.get(&terminal.kid) else { return false };
+        *terminal = listed.terminal.clone();
+        true
+    }
+
     fn execute(&mut self, command: Command) {
         match command {
-            Command::Ring { ring, kid, service, over, session, attempt, ttl_seconds, admitted } => {
+            Command::Ring {
+                ring,
+                kid,
+                service,
+                over,
+                session,
+                attempt,
+                call,
+                ttl_seconds,
+                admitted,
+            } => {
                 let wanted =
-                    Wanted { ring, service, over, session, attempt, ttl_seconds, admitted };
+                    Wanted { ring, service, over, session, attempt, call, ttl_seconds, admitted };
                 if let Err(fault) = self.ring(kid, &wanted) {
                     error!(%kid, fault = %format!("{fault:#}"), "RB-RING: cannot ring");
                     let event = Event::RingFailed { ring, permanent: true, retry_after: None };
@@ -370,12 +431,31 @@ impl Role {
                 self.frame(tunnel, &ToPrivate::Close, Order::End);
                 self.tunnels.remove(&tunnel);
             }
+            Command::Cut { client, tunnel } => {
+                self.tunnels.remove(&tunnel);
+                if let Some(held) = self.clients.remove(&client) {
+                    held.cut.cancel();
+                }
+            }
+            Command::CallEnded { call, kid, how } => self.purse.ended(call, kid, how),
         }
     }
 
     /// Seals a signal, lets the switchboard know its keys, and only then lets its octets leave.
     fn ring(&mut self, kid: Kid, wanted: &Wanted) -> anyhow::Result<()> {
         let terminal = self.by_kid.get(&kid).context("no such key in the directory")?.clone();
+        let paid = match self.pay(&terminal, wanted) {
+            Ok(paid) => paid,
+            Err(Unpaid::Denied(Denial { budget, wait })) => {
+                debug!(?budget, wait_seconds = wait.as_secs(), "not rung: a budget is used up");
+                let event = Event::RingDenied { ring: wanted.ring, budget, wait };
+                self.switchboard.handle_event(event, clock::now());
+                return Ok(());
+            }
+            Err(Unpaid::Unwritten(fault)) => {
+                return Err(fault).context("RB-STATE: what a ring costs cannot be written down");
+            }
+        };
         let unix_seconds = clock::unix_seconds();
         let request = AccessRequest {
             purpose: Purpose::Access,
@@ -395,7 +475,7 @@ impl Role {
         let over = match wanted.over {
             Over::Route(place) => {
                 let route = terminal.routes.get(place).context("no such route")?;
-                self.transmit(route, &signal, wanted)?;
+                self.transmit(route, &signal, wanted, &paid.context("an unpaid ring")?)?;
                 route.bearer.as_str()
             }
             Over::Tunnel { tunnel, spare } => {
@@ -409,8 +489,27 @@ impl Role {
         Ok(())
     }
 
-    /// Hands a signal to a route's bearer; a task reports if the bearer will not have it.
-    fn transmit(&mut self, route: &Route, signal: &Signal, wanted: &Wanted) -> anyhow::Result<()> {
+    /// Charges a signal by a route; one over a tunnel costs nothing.
+    fn pay(&mut self, terminal: &ListedTerminal, wanted: &Wanted) -> Result<Option<Paid>, Unpaid> {
+        let (Over::Route(place), Some(call)) = (wanted.over, wanted.call) else { return Ok(None) };
+        let charge = Charge {
+            kid: terminal.key.kid,
+            source: wanted.admitted.source(),
+            tenant: terminal.terminal.tenant,
+            price: terminal.routes.get(place).map(|it| it.price).unwrap_or_default(),
+            call,
+        };
+        self.purse.pay(&charge).map(Some)
+    }
+
+    /// Hands a signal that is paid to a route's bearer; a task reports if it will not have it.
+    fn transmit(
+        &mut self,
+        route: &Route,
+        signal: &Signal,
+        wanted: &Wanted,
+        _paid: &Paid,
+    ) -> anyhow::Result<()> {
         let transmitter = self.transmitters.get(&route.bearer).context("no such bearer")?;
         let body = if route.binary {
             Body::Binary(signal.octets().to_vec())

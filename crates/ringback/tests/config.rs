@@ -51,6 +51,40 @@ fn all_mistakes_are_told_at_once_and_nothing_is_bound() -> Result<()> {
 }
 
 #[test]
+fn every_mistake_in_what_rings_may_cost_is_told_at_once() -> Result<()> {
+    let fleet = Fleet::new()?;
+    let text = std::fs::read_to_string(fleet.path("public.toml"))?;
+    let edits = [
+        ("source_per_hour = 10", "source_per_hour = -1"),
+        ("currency = \"EUR\"", "currency = \"€\""),
+        ("money_per_day = \"25.00\"", "money_per_day = \"much\""),
+        ("price = \"0.045\"", "price = \"0,045\""),
+        ("tenant = \"clinic\"", "tenant = \"clinik\""),
+        ("waiting = 64", "waiting = 0"),
+        ("breaker_seconds", "breaker_secnds"),
+    ];
+    let wrong = edits.iter().fold(text, |text, (right, wrong)| {
+        assert!(text.contains(right), "{right}");
+        text.replacen(right, wrong, 1)
+    });
+    std::fs::write(fleet.path("wrong.toml"), wrong)?;
+    let told = said(&fleet.ringback(&["check", "--config", "wrong.toml"])?);
+    for mistake in [
+        "7 mistakes",
+        "budget.source_per_hour: must be a whole number from 0 to 1000000000",
+        "budget.currency: letters and digits only",
+        "tenant[0].money_per_day: \"much\": no amount of money",
+        "bearer[0].price: \"0,045\": no amount of money",
+        "terminal[0].tenant: no [[tenant]] is called \"clinik\"",
+        "terminal[0].waiting: must be a whole number from 1 to 4096",
+        "budget.breaker_secnds: unknown key; did you mean breaker_seconds?",
+    ] {
+        assert!(told.contains(mistake), "no {mistake:?} in {told}");
+    }
+    Ok(())
+}
+
+#[test]
 fn an_operator_that_cannot_be_run_is_a_mistake_of_its_file() -> Result<()> {
     let fleet = Fleet::new()?;
     for (wrong, words) in [("loss = 2.0", "loss: a share lies"), ("los = 0.1", "los")] {

@@ -6,7 +6,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::gate::Source;
 use crate::limits;
+use crate::refusal::Refusal;
 
 use super::{Terminal, after};
 
@@ -21,6 +23,8 @@ pub(super) struct Ladder {
     signals: usize,
     failures: usize,
     next_signal_at: Option<Instant>,
+    /// Why it was silenced, and whom that concerns alone, if it does not concern all.
+    pub(super) denied: Option<(Refusal, Option<Source>)>,
 }
 
 /// A signal that is to leave now.
@@ -41,6 +45,7 @@ impl Ladder {
             signals: 0,
             failures: 0,
             next_signal_at: None,
+            denied: None,
         };
         ladder.enter(0, now);
         ladder
@@ -50,7 +55,7 @@ impl Ladder {
         self.ends_at
     }
 
-    /// Whether no route will be rung any more because each has failed.
+    /// Whether no route will be rung any more: each has failed, or a budget has denied the next.
     pub(super) fn is_spent(&self) -> bool {
         self.terminal.routes.len() <= self.route
     }
@@ -73,6 +78,11 @@ impl Ladder {
         self.signals += 1;
         self.next_signal_at = self.gap().map(|gap| now + gap);
         Some(Step { route: self.route, attempt: self.signals })
+    }
+
+    /// Sends no more signals; those that have left may still be answered.
+    pub(super) fn silence(&mut self) {
+        self.enter(self.terminal.routes.len(), self.ends_at);
     }
 
     /// A signal of `route` was not taken: for good (`None`), or until the bearer says.

@@ -18,9 +18,9 @@ use crate::refusal::Refusal;
 use crate::terminal::ServiceId;
 
 use super::ladder::Ladder;
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Waiting};
 use super::paired::Paired;
-use super::{ClientId, Command, LineId, Over, PublicKey, RingId, Terminal, TunnelId};
+use super::{CallEnd, ClientId, Command, LineId, Over, PublicKey, RingId, Terminal, TunnelId};
 
 /// Everything that is held for one terminal.
 #[derive(Debug)]
@@ -35,6 +35,8 @@ pub(super) struct Line {
     tunnels: BTreeMap<TunnelId, Tunnel>,
     rings: BTreeMap<RingId, Rung>,
     calling: Calling,
+    /// The call that the ladder's signals belong to.
+    call: Option<OpenCall>,
     /// Since when no client has been here.
     quiet_since: Option<Instant>,
 }
@@ -99,6 +101,13 @@ enum Calling {
     Routes(Ladder),
 }
 
+/// A call that has not ended.
+#[derive(Debug)]
+struct OpenCall {
+    id: u64,
+    signals: usize,
+}
+
 impl Line {
     pub(super) fn new(id: LineId, terminal: Arc<Terminal>) -> Self {
         Self {
@@ -109,6 +118,7 @@ impl Line {
             tunnels: BTreeMap::new(),
             rings: BTreeMap::new(),
             calling: Calling::Nobody,
+            call: None,
             quiet_since: None,
         }
     }
@@ -134,23 +144,27 @@ impl Line {
             self.close_standbys(ledger);
         }
         self.terminal = terminal;
+        ledger.waits(id, Waiting { line: self.id, source: client.admitted.source() });
         self.clients.insert(id, client);
         self.queue.push_back(id);
-        ledger.clients.insert(id, self.id);
     }
 
     /// Forgets a client that has gone. A tunnel that is being opened for it answers to nobody.
     pub(super) fn client_left(&mut self, id: ClientId, ledger: &mut Ledger) {
         self.queue.retain(|it| *it != id);
         self.clients.remove(&id);
-        ledger.clients.remove(&id);
+        ledger.waits_no_more(id);
     }
 
     /// Gives up, closes and rings again what has become due.
     pub(super) fn tick(&mut self, now: Instant, ledger: &mut Ledger) {
         let over: Vec<ClientId> =
             self.clients.iter().filter(|(_, it)| it.give_up_at <= now).map(|(id, _)| *id).collect();
+        let heard_nothing = !over.is_empty();
         over.into_iter().for_each(|id| self.refuse(id, Refusal::NoAnswer, ledger));
+        if heard_nothing && self.queue.is_empty() {
+            self.end_call(CallEnd::Unanswered, ledger);
+        }
         self.expire_opening(now, ledger);
         self.expire_rings(now, ledger);
         match &self.calling {
@@ -158,7 +172,10 @@ impl Line {
             Calling::Tunnels { until } if now < *until => {}
             Calling::Tunnels { .. } => self.ring_by_routes(now, ledger),
             Calling::Routes(ladder) if now < ladder.ends_at() => self.climb(now, ledger),
-            Calling::Routes(_) => self.hush(ledger),
+            Calling::Routes(_) => {
+                self.end_call(CallEnd::Unanswered, ledger);
+                self.hush(ledger);
+            }
         }
     }
 
@@ -202,6 +219,22 @@ impl Line {
         let tunnels: Vec<TunnelId> =
             self.tunnels.iter().filter(|(_, it)| unused(it)).map(|(id, _)| *id).collect();
         tunnels.into_iter().for_each(|tunnel| self.close(tunnel, ledger));
+    }
+
+    /// Refuses everybody, forgets every ring, closes every tunnel and cuts every splice.
+    pub(super) fn revoke(&mut self, ledger: &mut Ledger) {
+        let clients: Vec<ClientId> = self.clients.keys().copied().collect();
+        clients.into_iter().for_each(|id| self.refuse(id, Refusal::Unknown, ledger));
+        let rings: Vec<RingId> = self.rings.keys().copied().collect();
+        rings.into_iter().for_each(|ring| self.forget(ring, ledger));
+        self.end_call(CallEnd::Abandoned, ledger);
+        for (tunnel, it) in std::mem::take(&mut self.tunnels) {
+            ledger.tunnels.remove(&tunnel);
+            ledger.commands.push_back(match it.duty {
+                Duty::Spliced { id, client: _ } => Command::Cut { client: id, tunnel },
+                Duty::Standby(_) | Duty::Opening { .. } => Command::Close { tunnel },
+            });
+        }
     }
 
     fn refuse(&mut self, id: ClientId, refusal: Refusal, ledger: &mut Ledger) {

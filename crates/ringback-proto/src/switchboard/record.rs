@@ -5,12 +5,15 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::access_request::Kid;
+use crate::terminal::TenantName;
 
 /// One terminal, as the directory has it when a client arrives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Terminal {
     /// Names the keys that seal its signals.
     pub kid: Kid,
+    /// Who owns it; terminals of two tenants share nothing.
+    pub tenant: TenantName,
     /// The key that its private proxy proves in the tunnel's handshake.
     pub private_proxy: PublicKey,
     /// The ways to ring it, cheapest first.
@@ -22,6 +25,8 @@ pub struct Terminal {
     pub linger: Duration,
     /// How many tunnels are to stand by while it lingers.
     pub spares: usize,
+    /// How many clients may wait for it.
+    pub waiting: usize,
 }
 
 /// One way to ring a terminal.

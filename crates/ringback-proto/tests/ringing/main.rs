@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod budgets;
 mod routes;
 mod splices;
 mod standby;
 mod story;
+mod tenants;

@@ -1,17 +1,20 @@
 //! A switchboard under the hands of a storyteller: one terminal, virtual time, commands as words.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use ringback_proto::access_request::{Kid, SessionKeys, Sid};
 use ringback_proto::gate::{Level, Shown, Source, admit};
 use ringback_proto::hello::{Hello, Outcome, SessionId, confirm_private};
+use ringback_proto::limits;
 use ringback_proto::secret::Secret;
 use ringback_proto::switchboard::{
-    ClientId, Command, Event, Over, PublicKey, RingId, RoutePlan, Switchboard, Terminal, TunnelId,
+    CallEnd, ClientId, Command, Event, Over, PublicKey, RingId, Room, RoutePlan, Switchboard,
+    Terminal, TunnelId,
 };
-use ringback_proto::terminal::ServiceId;
+use ringback_proto::terminal::{ServiceId, TenantName};
 
 pub(crate) const EXPORTER: [u8; 32] = [0x55; 32];
 pub(crate) const OURS: PublicKey = PublicKey([1; 44]);
@@ -22,6 +25,10 @@ pub(crate) struct Story {
     pub(crate) terminal: Terminal,
     pub(crate) now: Instant,
     pub(crate) seals: bool,
+    /// Where clients come from.
+    pub(crate) source: IpAddr,
+    /// How calls have ended.
+    pub(crate) ended: Vec<(u64, CallEnd)>,
     ttls: BTreeMap<u64, u16>,
 }
 
@@ -30,14 +37,19 @@ pub(crate) fn story(routes: usize) -> Story {
     let plan = RoutePlan { patience: seconds(30) };
     let terminal = Terminal {
         kid: Kid(7),
+        tenant: TenantName::default(),
         private_proxy: OURS,
         routes: vec![plan; routes],
         answer_patience: seconds(60),
         linger: Duration::ZERO,
         spares: 0,
+        waiting: limits::WAITING_CLIENTS_PER_TERMINAL,
     };
     let ttls = BTreeMap::new();
-    Story { board: Switchboard::new(), terminal, now: start(), seals: true, ttls }
+    let mut board = Switchboard::new();
+    board.make_room(Room::among(1, limits::WAITING_CLIENTS));
+    let source = [192, 0, 2, 7].into();
+    Story { board, terminal, source, ended: Vec::new(), now: start(), seals: true, ttls }
 }
 
 /// The same, whose tunnels linger for five minutes, with so many spares.
@@ -64,8 +76,8 @@ impl Story {
             session: SessionId(client),
             terminal,
             service: ServiceId(service),
-            admitted: admit(Level::Open, Shown::Nothing, Source::of([192, 0, 2, 7].into()))
-                .unwrap(),
+            admitted: admit(Level::Open, Shown::Nothing, Source::of(self.source))
+                .expect("open to all"),
         })
     }
 
@@ -131,6 +143,10 @@ impl Story {
     fn drain(&mut self) -> Vec<String> {
         let mut told = Vec::new();
         while let Some(command) = self.board.poll_command() {
+            if let Command::CallEnded { call, how, .. } = command {
+                self.ended.push((call, how));
+                continue;
+            }
             told.push(tell(&command));
             let Command::Ring { ring, ttl_seconds, .. } = command else { continue };
             self.ttls.insert(ring.0, ttl_seconds);
@@ -188,6 +204,8 @@ fn tell(command: &Command) -> String {
         }
         Command::Refuse { client, refusal } => format!("refuse {} {}", client.0, refusal.code()),
         Command::Close { tunnel } => format!("close {}", tunnel.0),
+        Command::Cut { client, tunnel } => format!("cut {} from {}", client.0, tunnel.0),
+        Command::CallEnded { .. } => unreachable!("told apart"),
     }
 }
 

@@ -4,14 +4,17 @@
 
 mod chance;
 mod model;
+mod till;
 mod world;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
 use chance::Chance;
+use ringback_proto::budget::{Money, Rules, TenantRules};
 use ringback_proto::switchboard::Terminal;
+use ringback_proto::terminal::TenantName;
 use world::{Weather, World, terminal};
 
 #[test]
@@ -30,7 +33,7 @@ fn in_every_world_each_client_is_joined_with_its_own_terminal_or_told_why_not() 
         ends.extend(world.model.ends());
     }
     // Worlds in which not everything happens prove little.
-    assert!(alone.is_some() || ends.len() == 9, "{ends:?}");
+    assert!(alone.is_some() || ends.len() == 15, "{ends:?}");
 }
 
 #[test]
@@ -57,7 +60,7 @@ fn rate_of_service(loss: u64, routes: usize) -> f64 {
     const CLIENTS: u32 = 20_000;
     let weather = Weather { loss, ..Weather::default() };
     let terminals: Vec<Terminal> = (0..CLIENTS).map(|kid| terminal(kid, routes)).collect();
-    let mut world = World::new(1, weather, terminals);
+    let mut world = World::new(1, weather, terminals, Rules::none());
     for which in 0..CLIENTS {
         world.client_comes(which as usize, Duration::from_millis(u64::from(which) * 5_000));
     }
@@ -81,14 +84,19 @@ fn some_world(seed: u64) -> World {
         cut: often(&[0, 100, 500]),
         leaving: often(&[0, 300]),
         strangers: often(&[0, 300]),
+        crashes: often(&[0, 0, 50]),
     };
     let count = 1 + chance.below(3);
     let terminals = (1..=count as u32).map(|kid| some_terminal(kid, &mut chance)).collect();
-    let mut world = World::new(seed, weather, terminals);
+    let rules = some_rules(&mut chance);
+    let mut world = World::new(seed, weather, terminals, rules);
     let (clients, minutes) = (1 + chance.below(40), chance.pick(&[1, 3, 20]));
     for _ in 0..clients {
         let which = chance.below(count) as usize;
         world.client_comes(which, chance.span(0, minutes * 60_000));
+    }
+    if chance.permille(200) {
+        world.is_revoked(0, chance.span(0, minutes * 60_000));
     }
     // The last word; at times in the middle of the story.
     let stop = chance.pick(&[10_000, 300_000, 4 * 3600 * 1000, 4 * 3600 * 1000]);
@@ -105,5 +113,24 @@ fn some_terminal(kid: u32, chance: &mut Chance) -> Terminal {
     it.answer_patience = Duration::from_secs(chance.pick(&[5, 30, 60, 60, 300]));
     it.linger = chance.pick(&[Duration::ZERO, Duration::from_secs(90), Duration::MAX]);
     it.spares = chance.pick(&[0, 1, 3]);
+    it.tenant = TenantName::parse(chance.pick(&["one", "two"])).expect("a good name");
     it
+}
+
+fn some_rules(chance: &mut Chance) -> Rules {
+    let mut rules = Rules {
+        terminal_per_5_minutes: chance.pick(&[0, 0, 1, 3]),
+        terminal_per_hour: chance.pick(&[0, 0, 5]),
+        terminal_per_day: chance.pick(&[0, 0, 8]),
+        source_per_hour: chance.pick(&[0, 0, 3, 10]),
+        breaker_unanswered: chance.pick(&[0, 0, 3, 12]),
+        breaker_seconds: chance.pick(&[1, 60]),
+        tenants: BTreeMap::new(),
+    };
+    let one = TenantRules {
+        rings_per_day: chance.pick(&[0, 0, 4]),
+        money_per_day: Money::from_micros(chance.pick(&[0, 0, 3]) * till::PRICE.micros()),
+    };
+    rules.tenants.insert(TenantName::parse("one").expect("a good name"), one);
+    rules
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringback_proto::access_request::{Kid, SessionKeys, Sid};
+use ringback_proto::gate::Level;
 use ringback_proto::hello::{Hello, Outcome, SessionId, confirm_private, confirm_public};
 use ringback_proto::limits;
 use ringback_proto::refusal::Refusal;
@@ -17,6 +18,9 @@ use ringback_proto::switchboard::{
 use ringback_proto::terminal::ServiceId;
 
 pub(crate) const EXPORTER: [u8; 32] = [0x55; 32];
+
+/// Whose clients may share a ring or a tunnel.
+type Line = (Kid, Level);
 
 #[derive(Default)]
 pub(crate) struct Model {
@@ -30,15 +34,21 @@ pub(crate) struct Model {
     /// The hello that awaits its answer.
     heard: Option<(TunnelId, PublicKey, Hello)>,
     consumed: BTreeSet<Sid>,
-    /// Signals taken since the ladder of a terminal began, by route.
-    signals: BTreeMap<Kid, BTreeMap<usize, usize>>,
+    /// Signals taken since the ladder of a line began, by route.
+    signals: BTreeMap<Line, BTreeMap<usize, usize>>,
     pub(crate) stopped: bool,
+    pub(crate) revoked: BTreeSet<Kid>,
+    /// Calls of which a signal was paid.
+    pub(crate) calls_begun: BTreeSet<u64>,
+    /// Calls that have ended.
+    pub(crate) calls_ended: BTreeSet<u64>,
 }
 
 pub(crate) struct Client {
     pub(crate) terminal: Arc<Terminal>,
     pub(crate) session: SessionId,
     pub(crate) service: ServiceId,
+    pub(crate) level: Level,
     pub(crate) arrived: Instant,
     pub(crate) at: At,
 }
@@ -53,7 +63,7 @@ pub(crate) enum At {
 }
 
 pub(crate) struct Tunnel {
-    pub(crate) kid: Option<Kid>,
+    pub(crate) line: Option<Line>,
     pub(crate) is: Is,
 }
 
@@ -70,6 +80,7 @@ pub(crate) enum Is {
 
 pub(crate) struct Ring {
     pub(crate) kid: Kid,
+    pub(crate) level: Level,
     pub(crate) service: ServiceId,
     pub(crate) over: Over,
     pub(crate) session: Option<SessionId>,
@@ -80,9 +91,21 @@ pub(crate) struct Ring {
     cancelled: bool,
 }
 
+impl Client {
+    fn line(&self) -> Line {
+        (self.terminal.kid, self.level)
+    }
+}
+
+impl Ring {
+    fn line(&self) -> Line {
+        (self.kid, self.level)
+    }
+}
+
 impl Model {
-    pub(crate) fn queued(&self, kid: Kid) -> impl Iterator<Item = (&ClientId, &Client)> {
-        let queued = move |it: &Client| it.terminal.kid == kid && matches!(it.at, At::Queue { .. });
+    pub(crate) fn queued(&self, line: Line) -> impl Iterator<Item = (&ClientId, &Client)> {
+        let queued = move |it: &Client| it.line() == line && matches!(it.at, At::Queue { .. });
         self.clients.iter().filter(move |(_, it)| queued(it))
     }
 
@@ -99,7 +122,7 @@ impl Model {
     }
 
     pub(crate) fn hears(&mut self, tunnel: TunnelId, peer: PublicKey, hello: Hello) {
-        self.tunnels.insert(tunnel, Tunnel { kid: None, is: Is::Offered });
+        self.tunnels.insert(tunnel, Tunnel { line: None, is: Is::Offered });
         self.heard = Some((tunnel, peer, hello));
     }
 
@@ -126,11 +149,23 @@ impl Model {
         now: Instant,
     ) {
         match command {
-            Command::Ring { ring, kid, service, over, session, attempt, ttl_seconds, .. } => {
+            Command::Ring {
+                ring,
+                kid,
+                service,
+                over,
+                session,
+                attempt,
+                ttl_seconds,
+                admitted,
+                call,
+            } => {
+                assert_eq!(call.is_some(), matches!(over, Over::Route(_)), "a route is paid for");
                 assert!(!self.stopped, "rings after the end");
                 assert!(1 <= *ttl_seconds && *ttl_seconds <= 3600);
                 let new = Ring {
                     kid: *kid,
+                    level: admitted.level(),
                     service: *service,
                     over: *over,
                     session: *session,
@@ -164,23 +199,13 @@ impl Model {
                 let whom = self.clients.get_mut(client).expect("a known client");
                 assert!(matches!(whom.at, At::Queue { .. }), "opens for a {:?}", whom.at);
                 assert_eq!((whom.session, whom.service), (*session, *service));
-                assert_eq!(it.kid, Some(whom.terminal.kid), "opens another's tunnel");
+                assert_eq!(it.line, Some(whom.line()), "opens another's tunnel");
                 whom.at = At::Opening(*tunnel);
             }
             Command::Splice { client, tunnel, session, .. } => {
                 self.spliced(*client, *tunnel, *session)
             }
-            Command::Refuse { client, refusal } => {
-                let it = self.clients.get_mut(client).expect("a known client");
-                assert!(
-                    matches!(it.at, At::Queue { .. } | At::Opening(_)),
-                    "refuses a {:?}",
-                    it.at
-                );
-                let over = it.arrived + it.terminal.answer_patience <= now;
-                assert_eq!(over, *refusal == Refusal::NoAnswer, "no answer when patience is over");
-                it.at = At::Refused(*refusal);
-            }
+            Command::Refuse { client, refusal } => self.refused(*client, *refusal, now),
             Command::Close { tunnel } => {
                 let it = self.tunnels.get_mut(tunnel).expect("a known tunnel");
                 assert!(
@@ -190,6 +215,10 @@ impl Model {
                 );
                 let Is::Opening(client) = std::mem::replace(&mut it.is, Is::Gone) else { return };
                 self.back_to_queue(client, *tunnel, now);
+            }
+            Command::Cut { client, tunnel } => self.cut(*client, *tunnel),
+            Command::CallEnded { call, .. } => {
+                assert!(self.calls_ended.insert(*call), "ends twice")
             }
         }
     }
@@ -242,12 +271,13 @@ impl Model {
             Over::Route(route) => {
                 let whom = whom.expect("a route is rung for somebody");
                 assert!(matches!(whom.at, At::Queue { .. }), "rings for one who has a tunnel");
-                assert_eq!((whom.terminal.kid, whom.service), (ring.kid, ring.service));
+                assert_eq!((whom.line(), whom.service), (ring.line(), ring.service));
                 assert!(route < whom.terminal.routes.len());
                 if (route, attempt) == (0, 1) {
-                    self.signals.remove(&ring.kid);
+                    self.signals.remove(&ring.line());
                 }
-                let signals = self.signals.entry(ring.kid).or_default().entry(route).or_default();
+                let signals =
+                    self.signals.entry(ring.line()).or_default().entry(route).or_default();
                 *signals += 1;
                 assert!(
                     attempt <= limits::SIGNALS_PER_RING && *signals <= limits::SIGNALS_PER_RING
@@ -256,7 +286,7 @@ impl Model {
             Over::Tunnel { tunnel, spare } => {
                 assert_eq!(spare, ring.session.is_none());
                 let it = &self.tunnels[&tunnel];
-                assert_eq!(it.kid, Some(ring.kid), "rings over another's tunnel");
+                assert_eq!(it.line, Some(ring.line()), "rings over another's tunnel");
                 assert!(matches!(it.is, Is::Accepted(..) | Is::Standby), "over a {:?}", it.is);
             }
         }
@@ -270,7 +300,8 @@ impl Model {
         }
         ring.failed = true;
         let Over::Route(route) = ring.over else { return };
-        if let Some(signals) = self.signals.get_mut(&ring.kid).and_then(|it| it.get_mut(&route)) {
+        let line = ring.line();
+        if let Some(signals) = self.signals.get_mut(&line).and_then(|it| it.get_mut(&route)) {
             *signals = signals.saturating_sub(1);
         }
     }
@@ -284,7 +315,7 @@ impl Model {
         let ours = ring.keys.as_ref().map(|it| confirm_public(it, &EXPORTER));
         assert_eq!(ours.as_ref(), Some(mac), "the answer proves the seal");
         let it = self.tunnels.get_mut(&tunnel).expect("a known tunnel");
-        *it = Tunnel { kid: Some(ring.kid), is: Is::Accepted(hello.outcome, ring.service) };
+        *it = Tunnel { line: Some(ring.line()), is: Is::Accepted(hello.outcome, ring.service) };
     }
 
     fn dismissed(&mut self, tunnel: TunnelId, keys: &BTreeMap<Kid, PublicKey>, now: Instant) {
@@ -308,6 +339,23 @@ impl Model {
         self.consumed.insert(hello.sid);
     }
 
+    fn cut(&mut self, client: ClientId, tunnel: TunnelId) {
+        let it = self.tunnels.get_mut(&tunnel).expect("a known tunnel");
+        assert_eq!(it.is, Is::Spliced, "cuts a splice");
+        assert!(it.line.is_some_and(|it| self.revoked.contains(&it.0)), "cuts at random");
+        it.is = Is::Gone;
+        let ended = self.ended.get(&client).or_else(|| self.clients.get(&client));
+        assert_eq!(ended.expect("a known client").at, At::Spliced(tunnel));
+    }
+
+    fn refused(&mut self, client: ClientId, refusal: Refusal, now: Instant) {
+        let it = self.clients.get_mut(&client).expect("a known client");
+        assert!(matches!(it.at, At::Queue { .. } | At::Opening(_)), "refuses a {:?}", it.at);
+        let over = it.arrived + it.terminal.answer_patience <= now;
+        assert_eq!(over, refusal == Refusal::NoAnswer, "no answer when patience is over");
+        it.at = At::Refused(refusal);
+    }
+
     fn spliced(&mut self, client: ClientId, tunnel: TunnelId, session: SessionId) {
         let it = self.tunnels.get_mut(&tunnel).expect("a known tunnel");
         let whom = self.clients.get_mut(&client).expect("a known client");
@@ -318,7 +366,7 @@ impl Model {
             (Is::Opened(one), At::Opening(at)) => assert_eq!((one, at), (client, tunnel)),
             other => panic!("splices {other:?}"),
         }
-        assert_eq!(it.kid, Some(whom.terminal.kid), "splices with another's tunnel");
+        assert_eq!(it.line, Some(whom.line()), "splices with another's tunnel");
         assert_eq!(whom.session, session);
         (it.is, whom.at) = (Is::Spliced, At::Spliced(tunnel));
     }
@@ -360,8 +408,11 @@ impl Model {
                 }
                 Is::Opening(_) | Is::Spliced | Is::Gone => {}
                 Is::Standby => {
-                    let kid = it.kid.expect("a standby has a terminal");
-                    assert!(self.queued(kid).next().is_none(), "{id:?} stands by a waiting client");
+                    let line = it.line.expect("a standby has a terminal");
+                    assert!(
+                        self.queued(line).next().is_none(),
+                        "{id:?} stands by a waiting client"
+                    );
                 }
             }
         }

@@ -6,16 +6,20 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use ringback_proto::access_request::{Kid, SessionKeys, Sid};
+use ringback_proto::budget::{Charge, Denial, Rules};
 use ringback_proto::gate::{Level, Shown, Source, admit};
 use ringback_proto::hello::{Hello, Outcome, SessionId, confirm_private};
+use ringback_proto::limits;
 use ringback_proto::secret::Secret;
 use ringback_proto::switchboard::{
-    ClientId, Command, Event, Over, PublicKey, RingId, RoutePlan, Switchboard, Terminal, TunnelId,
+    Call, ClientId, Command, Event, Over, PublicKey, RingId, Room, RoutePlan, Switchboard,
+    Terminal, TunnelId,
 };
-use ringback_proto::terminal::ServiceId;
+use ringback_proto::terminal::{ServiceId, TenantName};
 
 use crate::chance::Chance;
 use crate::model::{At, Client, EXPORTER, Is, Model, Tunnel};
+use crate::till::{PRICE, Till};
 
 /// How unkind the world is, in cases of a thousand.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +32,7 @@ pub(crate) struct Weather {
     pub(crate) cut: u64,
     pub(crate) leaving: u64,
     pub(crate) strangers: u64,
+    pub(crate) crashes: u64,
 }
 
 pub(crate) struct World {
@@ -35,8 +40,10 @@ pub(crate) struct World {
     weather: Weather,
     terminals: Vec<Arc<Terminal>>,
     keys: BTreeMap<Kid, PublicKey>,
+    tenants: BTreeMap<Kid, TenantName>,
     board: Switchboard,
     pub(crate) model: Model,
+    pub(crate) till: Till,
     agenda: BTreeMap<(Instant, u64), Happening>,
     /// Hellos seen on the wire, for whoever replays them.
     seen: Vec<(PublicKey, Hello)>,
@@ -55,19 +62,25 @@ enum Happening {
     TunnelCut(TunnelId),
     SpliceFails(ClientId, TunnelId),
     SpliceEnds(ClientId, TunnelId),
+    IsRevoked(usize),
     Stops,
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, weather: Weather, terminals: Vec<Terminal>) -> Self {
+    pub(crate) fn new(seed: u64, weather: Weather, terminals: Vec<Terminal>, rules: Rules) -> Self {
+        let mut board = Switchboard::new();
+        board.make_room(Room::among(1, limits::WAITING_CLIENTS));
         let keys = terminals.iter().map(|it| (it.kid, it.private_proxy)).collect();
+        let tenants = terminals.iter().map(|it| (it.kid, it.tenant)).collect();
         Self {
             chance: Chance::new(seed),
             weather,
             terminals: terminals.into_iter().map(Arc::new).collect(),
             keys,
-            board: Switchboard::new(),
+            tenants,
+            board,
             model: Model::default(),
+            till: Till::new(rules),
             agenda: BTreeMap::new(),
             seen: Vec::new(),
             served_after: Vec::new(),
@@ -79,6 +92,10 @@ impl World {
     /// Lets a client come to a terminal, so long after the start.
     pub(crate) fn client_comes(&mut self, terminal: usize, after: Duration) {
         self.plan_at(start() + after, Happening::Arrives(terminal));
+    }
+
+    pub(crate) fn is_revoked(&mut self, terminal: usize, after: Duration) {
+        self.plan_at(start() + after, Happening::IsRevoked(terminal));
     }
 
     pub(crate) fn stops(&mut self, after: Duration) {
@@ -110,6 +127,7 @@ impl World {
             }
         }
         assert!(self.model.clients.is_empty(), "somebody is forgotten");
+        assert_eq!(self.model.calls_begun, self.model.calls_ended, "each call ends, and once");
         assert_eq!(self.model.served(), self.served_after.len());
         let census = self.board.census();
         assert_eq!((census.lines, census.waiting, census.rings, census.tunnels), (0, 0, 0, 0));
@@ -152,13 +170,31 @@ impl World {
                 self.tell(Event::Opened { tunnel, outcome });
             }
             Happening::TunnelCut(tunnel) => self.tunnel_is_cut(tunnel),
+            // What was cut cannot fail any more: its client was joined, if only for a moment.
+            Happening::SpliceFails(_, tunnel) if !self.model.tunnels.contains_key(&tunnel) => {
+                self.served_after.push(Duration::ZERO);
+            }
             Happening::SpliceFails(client, tunnel) => {
                 self.model.splice_failed(client, tunnel, self.now);
                 self.tell(Event::SpliceFailed { client, tunnel });
             }
             Happening::SpliceEnds(client, tunnel) => {
-                self.model.tunnels.get_mut(&tunnel).expect("a known tunnel").is = Is::Gone;
+                if let Some(it) = self.model.tunnels.get_mut(&tunnel) {
+                    it.is = Is::Gone;
+                }
                 self.tell(Event::SpliceEnded { client, tunnel });
+            }
+            Happening::IsRevoked(terminal) => {
+                let kid = self.terminals[terminal].kid;
+                self.model.revoked.insert(kid);
+                self.tell(Event::Revoke { kid });
+                self.obey();
+                let left = self
+                    .model
+                    .tunnels
+                    .values()
+                    .any(|it| it.line.is_some_and(|it| it.0 == kid) && it.is != Is::Gone);
+                assert!(!left, "a tunnel outlives its keys");
             }
             Happening::Stops => {
                 self.model.stopped = true;
@@ -176,11 +212,12 @@ impl World {
         let (client, session) = (ClientId(self.serial), SessionId(self.serial));
         let terminal = Arc::clone(&self.terminals[terminal]);
         let service = ServiceId(self.chance.pick(&[0, 0, 0, 1]));
+        let level = self.chance.pick(&[Level::Open, Level::Open, Level::Allow]);
         let (arrived, at) = (self.now, At::Queue { since: self.now });
-        let it = Client { terminal: Arc::clone(&terminal), session, service, arrived, at };
+        let it = Client { terminal: Arc::clone(&terminal), session, service, level, arrived, at };
         self.model.clients.insert(client, it);
-        let source = Source::of([192, 0, 2, 7].into());
-        let admitted = admit(Level::Open, Shown::Nothing, source).expect("open to all");
+        let source = Source::of([192, 0, 2, self.chance.below(4) as u8].into());
+        let admitted = admit(level, Shown::Network, source).expect("it has shown enough");
         self.tell(Event::ClientArrived { client, session, terminal, service, admitted });
         if self.chance.permille(self.weather.leaving) {
             self.plan(0, 70_000, Happening::Leaves(client));
@@ -242,7 +279,14 @@ impl World {
         while let Some(command) = self.board.poll_command() {
             self.model.commanded(&command, &self.keys, self.now);
             match command {
-                Command::Ring { ring, over, .. } => self.send(ring, over),
+                Command::Ring { ring, kid, over, call: Some(call), admitted, .. } => {
+                    self.pay(ring, kid, over, call, admitted.source());
+                }
+                Command::Ring { ring, over, call: None, .. } => self.send(ring, over),
+                Command::CallEnded { call, kid, how } => {
+                    let at = self.unix_seconds();
+                    self.till.ended(|it| it.ended(call, kid, how, at));
+                }
                 Command::Splice { client, tunnel, .. } => {
                     if self.chance.permille(self.weather.cut) {
                         self.plan(0, 15_000, Happening::SpliceFails(client, tunnel));
@@ -261,9 +305,32 @@ impl World {
                 Command::Cancel { .. }
                 | Command::Dismiss { .. }
                 | Command::Refuse { .. }
-                | Command::Close { .. } => {}
+                | Command::Close { .. }
+                | Command::Cut { .. } => {}
             }
         }
+    }
+
+    fn pay(&mut self, ring: RingId, kid: Kid, over: Over, call: Call, source: Source) {
+        if self.chance.permille(self.weather.crashes) {
+            self.till.dies();
+        }
+        let tenant = self.tenants[&kid];
+        let charge = Charge { kid, source, tenant, price: PRICE, call };
+        match self.till.ask(charge, self.unix_seconds()) {
+            Ok(()) => {
+                self.model.calls_begun.insert(call.id);
+                self.send(ring, over);
+            }
+            Err(Denial { budget, wait }) => {
+                self.model.failed(ring);
+                self.tell(Event::RingDenied { ring, budget, wait });
+            }
+        }
+    }
+
+    fn unix_seconds(&self) -> u64 {
+        1_800_000_000 + (self.now - start()).as_secs()
     }
 
     fn send(&mut self, ring: RingId, over: Over) {
@@ -323,11 +390,13 @@ impl World {
 pub(crate) fn terminal(kid: u32, routes: usize) -> Terminal {
     Terminal {
         kid: Kid(kid),
+        tenant: TenantName::default(),
         private_proxy: PublicKey([kid as u8; 44]),
         routes: vec![RoutePlan { patience: Duration::from_secs(30) }; routes],
         answer_patience: Duration::from_secs(60),
         linger: Duration::ZERO,
         spares: 0,
+        waiting: limits::WAITING_CLIENTS_PER_TERMINAL,
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ringback_bearer::smpp;
+use ringback_proto::budget::Money;
 use ringback_proto::smpp::pdu::{Bind, Role};
 use ringback_proto::smpp::text::{Address, Password, Text};
 use rustls::pki_types::pem::PemObject;
@@ -19,8 +20,11 @@ pub enum BearerConfig {
     Smpp(smpp::Config),
 }
 
-/// Reads `[[bearer]]`, by name.
-pub(super) fn read_all(root: &mut Section<'_>) -> BTreeMap<String, BearerConfig> {
+/// Reads `[[bearer]]`, by name; whoever pays for signals is told what each costs.
+pub(super) fn read_all(
+    root: &mut Section<'_>,
+    mut prices: Option<&mut BTreeMap<String, Money>>,
+) -> BTreeMap<String, BearerConfig> {
     let mut bearers = BTreeMap::new();
     for mut section in root.sections("bearer") {
         let name: Option<String> = section.required("name");
@@ -33,6 +37,9 @@ pub(super) fn read_all(root: &mut Section<'_>) -> BTreeMap<String, BearerConfig>
             }
             None => None,
         };
+        if let (Some(name), Some(prices)) = (&name, &mut prices) {
+            prices.insert(name.clone(), section.text("price").unwrap_or_default());
+        }
         if let (Some(name), Some(bearer)) = (name, bearer)
             && bearers.insert(name, bearer).is_some()
         {

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringback_proto::access_request::{Kid, SealingKey};
+use ringback_proto::budget::Money;
 use ringback_proto::dns::Published;
+use ringback_proto::limits::WAITING_CLIENTS_PER_TERMINAL;
 use ringback_proto::switchboard::{RoutePlan, Terminal};
-use ringback_proto::terminal::{CallNumber, Callee, ServiceId, TerminalName};
+use ringback_proto::terminal::{CallNumber, Callee, ServiceId, TenantName, TerminalName};
 
 use super::access::{self, Access};
 use super::bearer::BearerConfig;
@@ -49,6 +51,8 @@ pub struct Route {
     pub to: CallNumber,
     /// Whether the signal goes as octets instead of text.
     pub binary: bool,
+    /// What one signal costs.
+    pub price: Money,
 }
 
 /// One service of a terminal and the ways to it.
@@ -113,6 +117,10 @@ pub(super) fn read_names(root: &mut Section<'_>) -> Names {
 pub(super) struct Defaults<'a> {
     /// The bearers that routes may name.
     pub bearers: &'a BTreeMap<String, BearerConfig>,
+    /// What a signal by each of them costs.
+    pub prices: &'a BTreeMap<String, Money>,
+    /// The tenants that terminals may belong to, the default one apart.
+    pub tenants: BTreeSet<TenantName>,
     /// The addresses that signals may name.
     pub announce: Vec<SocketAddr>,
     /// How long clients wait.
@@ -155,6 +163,8 @@ impl Reader<'_> {
         let linger =
             section.seconds("linger_seconds", 0, 31_536_000, self.defaults.linger.as_secs());
         let spares = section.number("spares", 0, 8, 1);
+        let waiting = section.number("waiting", 1, 4_096, 64);
+        let tenant = self.tenant(section);
         let routes = self.routes(section, number.as_ref());
         let (services, published) = read_services(section, &mut self.raw);
         if section.lacks("service") {
@@ -167,11 +177,13 @@ impl Reader<'_> {
         }
         let terminal = Terminal {
             kid: key.kid,
+            tenant: tenant?,
             private_proxy: private_proxy?,
             routes: routes.iter().map(|(_, plan)| plan.clone()).collect(),
             answer_patience: answer,
             linger,
             spares: usize::try_from(spares).unwrap_or(1),
+            waiting: usize::try_from(waiting).unwrap_or(WAITING_CLIENTS_PER_TERMINAL),
         };
         let listed = ListedTerminal {
             name: name.clone(),
@@ -187,6 +199,18 @@ impl Reader<'_> {
             section.wrong("name", "another terminal has this name");
         }
         Some(())
+    }
+
+    fn tenant(&self, section: &mut Section<'_>) -> Option<TenantName> {
+        if !section.has("tenant") {
+            return Some(TenantName::default());
+        }
+        let tenant: TenantName = section.text("tenant")?;
+        if tenant != TenantName::default() && !self.defaults.tenants.contains(&tenant) {
+            section.wrong("tenant", format!("no [[tenant]] is called \"{tenant}\""));
+            return None;
+        }
+        Some(tenant)
     }
 
     fn preferred(&self, section: &mut Section<'_>) -> Option<SocketAddr> {
@@ -227,7 +251,8 @@ impl Reader<'_> {
             let patience = route.seconds("patience_seconds", 1, 600, 30);
             if let (Some(bearer), Some(to)) = (bearer, to) {
                 let binary = form.as_deref() == Some("binary");
-                routes.push((Route { bearer, to, binary }, RoutePlan { patience }));
+                let price = self.defaults.prices.get(&bearer).copied().unwrap_or_default();
+                routes.push((Route { bearer, to, binary, price }, RoutePlan { patience }));
             }
             route.finish();
         }

@@ -102,7 +102,7 @@ impl PrivateConfig {
 
 /// Reads the whole file of a private proxy.
 pub(super) fn read(root: &mut Section<'_>) -> Option<PrivateConfig> {
-    let bearers = bearer::read_all(root);
+    let bearers = bearer::read_all(root, None);
     let mut base = root.section("private")?;
     let identity = base.file("identity", keys::read_identity);
     let state = base.path("state");

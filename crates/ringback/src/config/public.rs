@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::bearer::{self, BearerConfig};
+use super::budget::{self, BudgetConfig};
 use super::directory::{self, Defaults, Directory};
 use super::responder::{self, ResponderConfig};
 use super::section::Section;
@@ -36,6 +37,8 @@ pub struct PublicConfig {
     pub grace: Duration,
     /// What carries signals, by name.
     pub bearers: BTreeMap<String, BearerConfig>,
+    /// What rings may cost.
+    pub budget: BudgetConfig,
     /// The phone book.
     pub directory: Arc<Directory>,
     /// DNS, if this process answers it.
@@ -44,7 +47,9 @@ pub struct PublicConfig {
 
 /// Reads the whole file of a public proxy.
 pub(super) fn read(root: &mut Section<'_>) -> Option<PublicConfig> {
-    let bearers = bearer::read_all(root);
+    let mut prices = BTreeMap::new();
+    let bearers = bearer::read_all(root, Some(&mut prices));
+    let budget = budget::read(root);
     let mut public = root.section("public");
     if public.is_none() {
         root.wrong("public", "missing: a file has a [public], [private] or [operator] table");
@@ -57,7 +62,9 @@ pub(super) fn read(root: &mut Section<'_>) -> Option<PublicConfig> {
         public.finish();
     }
 
-    let defaults = Defaults { bearers: &bearers, announce, answer, linger };
+    let tenants = budget.rules.tenants.keys().copied().collect();
+    let defaults =
+        Defaults { bearers: &bearers, prices: &prices, tenants, announce, answer, linger };
     let (directory, names) = directory::read(root, defaults);
     let tls_port = base.as_ref().and_then(|it| it.tls.first()).map_or(443, SocketAddr::port);
     let responder = responder::read(root, &names, tls_port).flatten();
@@ -75,6 +82,7 @@ pub(super) fn read(root: &mut Section<'_>) -> Option<PublicConfig> {
         idle: base.idle,
         grace: base.grace,
         bearers,
+        budget,
         directory: Arc::new(directory),
         responder,
     })

@@ -79,6 +79,13 @@ dial_back = "{dial_back}"
 http = "{http}"
 proxy = "{proxy}"
 
+[budget]
+terminal_per_5_minutes = 0
+terminal_per_hour = 0
+terminal_per_day = 0
+source_per_hour = 0
+waiting_per_source = 1000
+
 [[bearer]]
 name = "sms"
 kind = "smpp"

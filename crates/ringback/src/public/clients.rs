@@ -17,6 +17,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info, info_span};
 
 use super::{Happening, Held, House, Verdict};
@@ -140,12 +141,24 @@ async fn hold(
         admitted,
     };
     let (verdicts, told) = mpsc::channel(1);
-    let held = Held { id: client, address: ClientAddress::from(from), verdicts };
+    let cut = CancellationToken::new();
+    let address = ClientAddress::from(from);
+    let held = Held { id: client, address, verdicts, cut: cut.clone() };
     let _ = house.happenings.send(Happening::ClientArrived { event, client: held }).await;
     let left = ingress::left(stream.socket(), wish.protocol);
-    let event = match wait(client, told, left, &house.happenings).await {
+    let waited = tokio::select! {
+        biased;
+        () = cut.cancelled() => Waited::Refused(Refusal::Unknown),
+        waited = wait(client, told, left, &house.happenings) => waited,
+    };
+    let event = match waited {
         Waited::Joined { tunnel, talk, paired } => {
-            join(&house, stream, from, &wish, talk, &paired, session).await;
+            tokio::select! {
+                biased;
+                // Its first step arms both sockets: dropped halfway, they are reset.
+                () = join(&house, stream, from, &wish, talk, &paired, session) => {}
+                () = cut.cancelled() => info!("session cut: its terminal was revoked"),
+            }
             Event::SpliceEnded { client, tunnel }
         }
         Waited::Refused(refusal) => {
@@ -219,6 +232,7 @@ async fn join(
     let begun = async {
         // From its acknowledgement on, a client must see a cut and never an end.
         socket::arm(stream.socket())?;
+        socket::arm(tunnel.socket())?;
         timeout(SAY_PATIENCE, async {
             ingress::acknowledge(&mut stream, wish.protocol).await?;
             stream.write_all(&heard).await
@@ -261,7 +275,7 @@ mod tests {
     use ringback_proto::hello::{Hello, Outcome, confirm_private};
     use ringback_proto::secret::Secret;
     use ringback_proto::switchboard::{Command, PublicKey, RoutePlan, Switchboard, Terminal};
-    use ringback_proto::terminal::ServiceId;
+    use ringback_proto::terminal::{ServiceId, TenantName};
     use tokio::sync::oneshot;
 
     use super::*;
@@ -310,11 +324,13 @@ mod tests {
         let peer = PublicKey([1; 44]);
         let terminal = Terminal {
             kid: Kid(7),
+            tenant: TenantName::default(),
             private_proxy: peer,
             routes: vec![RoutePlan { patience: Duration::from_secs(30) }],
             answer_patience: Duration::from_secs(60),
             linger: Duration::ZERO,
             spares: 0,
+            waiting: 1,
         };
         let event = Event::ClientArrived {
             client: CLIENT,
@@ -347,7 +363,9 @@ mod tests {
             | Command::Standby { .. }
             | Command::Open { .. }
             | Command::Refuse { .. }
-            | Command::Close { .. } => None,
+            | Command::Close { .. }
+            | Command::Cut { .. }
+            | Command::CallEnded { .. } => None,
         });
         splice.last().expect("a splice")
     }

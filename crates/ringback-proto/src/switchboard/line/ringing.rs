@@ -9,11 +9,11 @@ use crate::access_request::SessionKeys;
 use crate::gate::Admitted;
 use crate::hello::SessionId;
 use crate::limits;
-use crate::refusal::Refusal;
+use crate::refusal::{Budget, Refusal};
 use crate::terminal::ServiceId;
 
-use super::{Calling, Ladder, Ledger, Line, Rung};
-use crate::switchboard::{Command, Over, RingId, TunnelId};
+use super::{CallEnd, Calling, ClientId, Ladder, Ledger, Line, OpenCall, Rung};
+use crate::switchboard::{Call, Command, Over, RingId, TunnelId};
 
 impl Line {
     /// Keeps a ring's keys; from now on a dial-back can answer it.
@@ -50,6 +50,33 @@ impl Line {
         }
     }
 
+    /// Moves on from a ring that a budget denies. What has left before may still be answered; if
+    /// there is nothing of it, [`Self::call`] refuses those concerned.
+    pub(in crate::switchboard) fn ring_denied(
+        &mut self,
+        ring: RingId,
+        (budget, wait): (Budget, Duration),
+        now: Instant,
+        ledger: &mut Ledger,
+    ) {
+        let by_route = |it: &Rung| matches!(it.over, Over::Route(_)) && it.outstanding;
+        if !self.rings.get(&ring).is_some_and(by_route) {
+            return;
+        }
+
+        let Some(rung) = self.consume(ring, ledger) else { return };
+        // Of a call whose first signal has not left there is nothing to tell.
+        if self.call.as_ref().is_some_and(|it| it.signals == 1) {
+            self.call = None;
+        }
+        let Calling::Routes(ladder) = &mut self.calling else { return };
+        ladder.silence();
+        let refusal = Refusal::Overspent(budget, wait);
+        let whose = (budget == Budget::Client).then(|| rung.admitted.source());
+        ladder.denied = Some((refusal, whose));
+        self.call(now, ledger);
+    }
+
     /// Sees to it that somebody is rung while anybody is in the queue, and nobody otherwise.
     pub(super) fn call(&mut self, now: Instant, ledger: &mut Ledger) {
         if self.queue.is_empty() {
@@ -64,8 +91,18 @@ impl Line {
             && ladder.is_spent()
             && !self.rings.values().any(|it| it.outstanding)
         {
-            self.refuse_queue(Refusal::Unringable, None, ledger);
-            self.hush(ledger);
+            let (refusal, whose) = ladder.denied.unwrap_or((Refusal::Unringable, None));
+            let concerned = |id: &ClientId| {
+                let source = self.clients.get(id).map(|it| it.admitted.source());
+                whose.is_none_or(|it| source == Some(it))
+            };
+            let clients: Vec<ClientId> = self.queue.iter().copied().filter(concerned).collect();
+            clients.into_iter().for_each(|id| self.refuse(id, refusal, ledger));
+            if self.queue.is_empty() {
+                return self.hush(ledger);
+            }
+            // Whoever is left comes from elsewhere: another source pays for their ring.
+            self.ring_by_routes(now, ledger);
         }
     }
 
@@ -100,6 +137,7 @@ impl Line {
         let patience = self.queue.iter().filter_map(|id| self.clients.get(id));
         let Some(ends_at) = patience.map(|it| it.give_up_at).max() else { return };
         self.withdraw(ledger);
+        self.end_call(CallEnd::Abandoned, ledger);
         self.calling = Calling::Routes(Ladder::new(Arc::clone(&self.terminal), ends_at, now));
         self.climb(now, ledger);
     }
@@ -120,7 +158,20 @@ impl Line {
             outstanding: true,
         };
         let session = Some(client.session);
-        self.ring(rung, session, step.attempt, now, ledger);
+        if ledger.is_full_for(self.id) {
+            return;
+        }
+        let call = self.call.get_or_insert_with(|| OpenCall { id: ledger.next_call(), signals: 0 });
+        call.signals += 1;
+        let call = Call { id: call.id, signal: call.signals };
+        self.ring(rung, session, (step.attempt, Some(call)), now, ledger);
+    }
+
+    /// Tells how the call has ended, if one was made.
+    pub(super) fn end_call(&mut self, how: CallEnd, ledger: &mut Ledger) {
+        let Some(call) = self.call.take() else { return };
+        let ended = Command::CallEnded { call: call.id, kid: self.id.kid, how };
+        ledger.commands.push_back(ended);
     }
 
     /// Sends along with `tunnel`, before it is used, what spares other signals: a ring for each
@@ -153,7 +204,7 @@ impl Line {
         rings.extend(spares);
         rings.truncate(limits::RINGS_PER_TUNNEL);
         for (rung, session) in rings {
-            self.ring(rung, session, 1, now, ledger);
+            self.ring(rung, session, (1, None), now, ledger);
         }
     }
 
@@ -162,11 +213,13 @@ impl Line {
     /// Signals that are under way may still be answered while anybody is in the queue.
     pub(super) fn answered(&mut self, now: Instant, ledger: &mut Ledger) {
         self.withdraw(ledger);
+        self.end_call(CallEnd::Answered, ledger);
         self.calling = Calling::Tunnels { until: now + limits::TUNNEL_RING_PATIENCE };
     }
 
     /// Rings no more: nobody is in the queue, or those who were rung for have given up.
     pub(super) fn hush(&mut self, ledger: &mut Ledger) {
+        self.end_call(CallEnd::Abandoned, ledger);
         self.calling = Calling::Nobody;
         let spare = |it: &Rung| matches!(it.over, Over::Tunnel { spare: true, .. });
         let rings: Vec<RingId> =
@@ -189,7 +242,7 @@ impl Line {
     /// Takes a ring away, so that it is answered once.
     pub(super) fn consume(&mut self, ring: RingId, ledger: &mut Ledger) -> Option<Rung> {
         let rung = self.rings.remove(&ring)?;
-        ledger.rings.remove(&ring);
+        ledger.forget_ring(ring);
         if let Some(keys) = &rung.keys
             && ledger.sids.get(&keys.sid) == Some(&ring)
         {
@@ -227,11 +280,11 @@ impl Line {
         &mut self,
         rung: Rung,
         session: Option<SessionId>,
-        attempt: usize,
+        (attempt, call): (usize, Option<Call>),
         now: Instant,
         ledger: &mut Ledger,
     ) {
-        if limits::PENDING_RINGS <= ledger.rings.len() {
+        if ledger.is_full_for(self.id) {
             return;
         }
 
@@ -243,6 +296,7 @@ impl Line {
             over: rung.over,
             session,
             attempt,
+            call,
             ttl_seconds: ttl_seconds(rung.until - now),
             admitted: Arc::clone(&rung.admitted),
         });

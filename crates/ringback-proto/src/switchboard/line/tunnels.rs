@@ -7,7 +7,7 @@ use crate::hello::{self, Outcome};
 use crate::limits;
 use crate::refusal::Refusal;
 
-use super::{Calling, Client, Duty, Ledger, Line, Paired, PublicKey, Tunnel};
+use super::{CallEnd, Calling, Client, Duty, Ledger, Line, Paired, PublicKey, Tunnel, Waiting};
 use crate::switchboard::paired::Heard;
 use crate::switchboard::{ClientId, Command, RingId, TunnelId};
 
@@ -45,6 +45,7 @@ impl Line {
         let client = self.queue.iter().find(fits).copied();
         let kept = !connected && self.keeps(&heard.peer);
         if client.is_none() && refusal.is_none() && !kept {
+            self.end_call(CallEnd::Answered, ledger);
             return ledger.commands.push_back(Command::Dismiss { tunnel, unproven: None });
         }
 
@@ -161,8 +162,8 @@ impl Line {
             return self.wait_no_more(now, ledger);
         }
 
+        ledger.waits(id, Waiting { line: self.id, source: client.admitted.source() });
         self.clients.insert(id, client);
-        ledger.clients.insert(id, self.id);
         self.requeue(id, now, ledger);
     }
 
@@ -251,7 +252,7 @@ impl Line {
         ledger: &mut Ledger,
     ) {
         let Some(client) = self.clients.remove(&id) else { return self.close(tunnel, ledger) };
-        ledger.clients.remove(&id);
+        ledger.waits_no_more(id);
         let session = client.session;
         self.tunnels.insert(tunnel, Tunnel { peer, duty: Duty::Spliced { id, client } });
         let command = Command::Splice { client: id, tunnel, session, opened, paired };
