@@ -22,7 +22,7 @@ use ringback_proto::switchboard::{
     ClientId, Command, Event, Over, Paired, PublicKey, RingId, Switchboard, TunnelId,
 };
 use ringback_proto::terminal::{Callee, ServiceId};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
@@ -30,19 +30,25 @@ use tracing::{error, info, warn};
 use crate::config::{
     BearerConfig, Config, Directory, ListedTerminal, PublicConfig, ResponderConfig, Route,
 };
-use crate::limits::{EVENTS, SEQUENCE_CHECK};
+use crate::limits::{EVENTS, INCOMPLETE_PER_NETWORK, SEQUENCE_CHECK};
 use crate::reload::Reload;
 use crate::state::{self, Sequences};
 use crate::tunnel::{Acceptor, Talk};
 use crate::{clock, keys, telemetry};
 
+mod armed;
 mod clients;
+mod knocks;
 mod listeners;
 mod lobby;
 mod rings;
+mod room;
 mod tunnels;
 
+use armed::Armed;
 use listeners::RawPorts;
+use lobby::Lobby;
+use room::Room;
 
 /// What every task of the role needs to know.
 #[derive(Debug)]
@@ -54,6 +60,12 @@ struct House {
     ids: AtomicU64,
     tasks: TaskTracker,
     stop: CancellationToken,
+    /// Clients that are not let in yet.
+    lobby: Arc<Lobby>,
+    /// Room for those that are.
+    seats: Arc<Semaphore>,
+    /// Where somebody has logged in from.
+    armed: Armed,
 }
 
 impl House {
@@ -121,6 +133,7 @@ pub async fn run(
     let _lock = state::open(&config.state).with_context(state)?;
     let sequences = Sequences::open(&config.state, clock::unix_seconds()).with_context(state)?;
     let listeners = listeners::bind(&config)?;
+    let room = Room::make();
     let tasks = TaskTracker::new();
     let (happenings, told) = mpsc::channel(EVENTS);
     let mut transmitters = BTreeMap::new();
@@ -138,8 +151,11 @@ pub async fn run(
         ids: AtomicU64::new(1),
         tasks: tasks.clone(),
         stop: stop.clone(),
+        lobby: Arc::new(Lobby::new(room.incomplete, INCOMPLETE_PER_NETWORK)),
+        seats: Arc::new(Semaphore::new(room.clients)),
+        armed: Armed::default(),
     });
-    let (raw_ports, zone) = listeners.open(&house);
+    let (raw_ports, zone) = listeners.open(&house, room);
     let role = Role {
         fixed,
         switchboard: Switchboard::new(),
@@ -292,6 +308,7 @@ impl Role {
             );
         }
         self.by_kid = by_kid(&config.directory);
+        self.house.armed.keep(|kid| self.by_kid.contains_key(kid));
         if let (Some(zone), Some(responder)) = (&self.zone, &config.responder) {
             zone.send_replace(responder.zone.clone());
         }

@@ -2,12 +2,13 @@
 
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::time::Duration;
 
 use ringback_proto::gate::{Identity, Level};
 use ringback_proto::switchboard::PublicKey;
 
 use super::section::Section;
-use crate::keys;
+use crate::{keys, limits};
 
 /// What a client must show before it may cause a ring for one service.
 #[derive(Clone, Debug)]
@@ -18,6 +19,8 @@ pub struct Access {
     pub allow: Vec<Network>,
     /// Keys that `ringback connect` may show, and what their holders are called.
     pub clients: Vec<(Identity, PublicKey)>,
+    /// How long a log-in arms its source at level `knock`.
+    pub knock: Duration,
 }
 
 /// An IP network, such as `192.0.2.0/24`; an address alone is a network of one.
@@ -50,7 +53,14 @@ pub(super) fn read(section: &mut Section<'_>) -> Access {
         section
             .wrong("client", "missing: level \"end-to-end\" needs one [[terminal.service.client]]");
     }
-    Access { level, allow, clients }
+    if level != Level::Knock && section.has("knock_minutes") {
+        section.wrong("knock_minutes", "give it with level = \"knock\", and only there");
+    }
+    if level == Level::Knock && section.lacks("raw") {
+        section.wrong("level", "a knock opens a port of the service's own: give `raw` too");
+    }
+    let knock = 60 * section.number("knock_minutes", 1, limits::KNOCK_MINUTES, 10);
+    Access { level, allow, clients, knock: Duration::from_secs(knock) }
 }
 
 impl Network {
