@@ -20,7 +20,7 @@ pub const STRANGERS: usize = 1_024;
 /// The same of one network (/24 or /56); its oldest is closed.
 pub const STRANGERS_PER_NETWORK: usize = 256;
 /// Connections that the kernel keeps for a listener that is busy; it drops the newest.
-pub const BACKLOG: i32 = 1_024;
+pub const BACKLOG: i32 = 4_096;
 /// Events under way to a role's machine; whoever reports the next waits.
 pub const EVENTS: usize = 1_024;
 /// Orders under way to one tunnel; when they do not fit, the tunnel is closed.
