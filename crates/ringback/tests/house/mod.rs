@@ -34,6 +34,8 @@ pub struct House {
     pub operator: SocketAddr,
     /// Where the tests' own server may be, service 2.
     pub other: SocketAddr,
+    /// How much the roles log.
+    pub log: &'static str,
     terminal: SocketAddr,
     roles: Vec<Child>,
 }
@@ -63,6 +65,7 @@ impl House {
             dns,
             operator,
             other,
+            log: "debug",
             terminal,
             roles,
         };
@@ -145,7 +148,7 @@ impl House {
         let log = std::fs::File::create(self.path(&format!("{role}.log")))?;
         let mut command = Command::new(BINARY);
         command.args(["--log", "json", role]).args(words).current_dir(self.folder.path());
-        command.env("RINGBACK_LOG", "debug").stdin(Stdio::null()).stdout(Stdio::null());
+        command.env("RINGBACK_LOG", self.log).stdin(Stdio::null()).stdout(Stdio::null());
         self.roles.push(command.stderr(log).kill_on_drop(true).spawn()?);
         self.says(role, "ready", 1).await
     }
