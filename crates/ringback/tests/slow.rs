@@ -1,9 +1,10 @@
-//! Goal G5: thousands of clients that say nothing, or an octet a second, at the doors of a running
-//! public proxy; whoever says what it wants is served as if they were not there.
+//! Goal G5: thousands of clients that say nothing, an octet a second, or half a handshake, at the doors
+//! of a running public proxy; whoever says what it wants is served as if they were not there.
 
 mod house;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,6 +13,8 @@ use anyhow::{Context, Result, ensure};
 use house::{House, NAME};
 use ringback::limits::{INCOMPLETE, INCOMPLETE_PER_NETWORK};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::process::Command;
@@ -28,6 +31,10 @@ const AWAY: Duration = Duration::from_secs(4);
 /// How long they go on while others are measured: longer than any of them is kept.
 const AMONG: Duration = Duration::from_secs(15);
 
+/// Reached in clear and by TLS that ends at the public proxy.
+const SERVICE: &str = "id = 1\nport = 80\nhttp = true\ntls = true\n\
+     certificate = \"tls.pem\"\ncertificate_key = \"tls.key\"\n";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn five_thousand_slow_clients_delay_nobody_and_ring_for_nobody() -> Result<()> {
     assert!(ATTACKERS / NETWORKS < INCOMPLETE_PER_NETWORK);
@@ -40,16 +47,25 @@ async fn five_thousand_slow_clients_delay_nobody_and_ring_for_nobody() -> Result
     let mut house = House::empty().await?;
     // As it is run: what is measured is not how fast a line about each of them can be written.
     house.log = "info";
-    house.fill("id = 1\nport = 80\nhttp = true\n").await?;
+    furnish(&house)?;
+    house.fill(SERVICE).await?;
     let without = access(&house).await?;
     let before = resident_kib(&house)?;
     let rung = house.sms()?;
 
     let held = Arc::new(AtomicUsize::new(0));
     let mut attack = JoinSet::new();
-    let doors = [house.http, house.tls, house.proxy];
+    let dribbled: Arc<[u8]> = b"GET / HTTP/1.1\r\nHost: patient.lo".as_slice().into();
+    let manners = [
+        (house.http, Manner { at_once: Arc::default(), dribbled: dribbled.clone() }),
+        (house.tls, Manner { at_once: client_hello()?, dribbled: Arc::default() }),
+        (house.proxy, Manner { at_once: Arc::default(), dribbled }),
+        (house.http, Manner::default()),
+        (house.tls, Manner::default()),
+    ];
     for number in 0..ATTACKERS {
-        attack.spawn(attacker(number, doors[number % doors.len()], held.clone()));
+        let (door, manner) = manners[number % manners.len()].clone();
+        attack.spawn(attacker(number, door, manner, held.clone()));
     }
     let full = async {
         while held.load(Ordering::Relaxed) < ATTACKERS {
@@ -92,11 +108,17 @@ async fn five_thousand_slow_clients_delay_nobody_and_ring_for_nobody() -> Result
     house.assert_quiet_logs()
 }
 
-/// Connects, says nothing or an octet a second, and comes again when it was closed.
-async fn attacker(number: usize, door: SocketAddr, came: Arc<AtomicUsize>) {
+/// What an attacker says: so much at once, then an octet a second.
+#[derive(Clone, Default)]
+struct Manner {
+    at_once: Arc<[u8]>,
+    dribbled: Arc<[u8]>,
+}
+
+/// Connects, never says all, and comes again when it was closed.
+async fn attacker(number: usize, door: SocketAddr, manner: Manner, came: Arc<AtomicUsize>) {
     let [network, host] = [number % NETWORKS, number / NETWORKS + 1].map(|it| it as u8);
     let from = SocketAddr::from((Ipv4Addr::new(127, 1, network, host), 0));
-    let says: &[u8] = if number % 2 == 0 { b"" } else { b"GET / HTTP/1.1\r\nHost: patient.lo" };
     let away = AWAY + AWAY * (number * 7_919 % ATTACKERS) as u32 / ATTACKERS as u32;
     let mut first = true;
     loop {
@@ -109,16 +131,17 @@ async fn attacker(number: usize, door: SocketAddr, came: Arc<AtomicUsize>) {
             if std::mem::take(&mut first) {
                 came.fetch_add(1, Ordering::Relaxed);
             }
-            stay(stream, says).await;
+            stay(stream, &manner).await;
         }
         sleep(away).await;
     }
 }
 
-async fn stay(mut stream: TcpStream, says: &[u8]) {
+async fn stay(mut stream: TcpStream, manner: &Manner) {
     let (mut reader, mut writer) = stream.split();
     let speaking = async {
-        for octet in says {
+        let _ = writer.write_all(&manner.at_once).await;
+        for octet in &*manner.dribbled {
             if writer.write_all(&[*octet]).await.is_err() {
                 break;
             }
@@ -132,6 +155,28 @@ async fn stay(mut stream: TcpStream, says: &[u8]) {
         () = speaking => {}
         () = hearing => {}
     }
+}
+
+/// A certificate that nobody asks for.
+fn furnish(house: &House) -> Result<()> {
+    let key = rcgen::KeyPair::generate()?;
+    let made = rcgen::CertificateParams::new(vec![NAME.to_owned()])?.self_signed(&key)?;
+    let pem = |tag, der: &[u8]| pem::encode(&pem::Pem::new(tag, der));
+    std::fs::write(house.path("tls.pem"), pem("CERTIFICATE", made.der()))?;
+    std::fs::write(house.path("tls.key"), pem("PRIVATE KEY", &key.serialize_der()))?;
+    let secret = std::fs::Permissions::from_mode(0o600);
+    Ok(std::fs::set_permissions(house.path("tls.key"), secret)?)
+}
+
+/// All that a TLS client says before the server must have spoken.
+fn client_hello() -> Result<Arc<[u8]>> {
+    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    let mut hello = Vec::new();
+    ClientConnection::new(Arc::new(config), NAME.try_into()?)?.write_tls(&mut hello)?;
+    Ok(hello.into())
 }
 
 /// How long an access takes, with an SMS of its own.
