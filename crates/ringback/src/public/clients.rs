@@ -406,6 +406,25 @@ mod tests {
         assert_eq!(board.census().tunnels, 0);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn who_has_armed_a_port_is_let_in_by_name_from_there_and_for_a_while() {
+        let terminal = Arc::new(knocks::tests::listed());
+        let service = terminal.services[0].clone();
+        let (kid, open) = (terminal.key.kid, service.access.knock);
+        let wish = Wish { terminal, service, protocol: Protocol::Raw };
+        let (armed, lee) = (Armed::default(), Identity::parse("lee").expect("a name"));
+        let [armed_from, neighbor] = [7, 8].map(|it| SocketAddr::from(([192, 0, 2, it], 4711)));
+        let weigh = |from| weigh(&armed, &wish, None, from);
+
+        assert_eq!(weigh(armed_from), Err(Refusal::NotArmed));
+        armed.arm(kid, Source::of(armed_from.ip()), lee.clone(), clock::now());
+        let admitted = weigh(armed_from).expect("armed");
+        assert_eq!((admitted.level(), admitted.identity()), (Level::Knock, Some(&lee)));
+        assert_eq!(weigh(neighbor), Err(Refusal::NotArmed));
+        tokio::time::advance(open).await;
+        assert_eq!(weigh(armed_from), Err(Refusal::NotArmed));
+    }
+
     /// Leads a switchboard to the point where client and tunnel are to be joined.
     fn splice_commanded(board: &mut Switchboard) -> Paired {
         let now = clock::now();
