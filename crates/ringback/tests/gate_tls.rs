@@ -244,8 +244,18 @@ async fn mistakes_about_certificates_are_told_before_anything_is_bound() -> Resu
         let told = Config::load(&house.path("public.toml")).expect_err("a mistake").to_string();
         assert!(told.contains(mistake), "{service}: {told}");
     }
-    house.write_files(&format!("{ENDED}{mtls}clients_allowed = [\"lee\"]\n"))?;
+    let right = format!("{ENDED}{mtls}clients_allowed = [\"lee\"]\n");
+    house.write_files(&right)?;
     Config::load(&house.path("public.toml"))?;
+    // A responder alone has none of these files.
+    let responder = format!(
+        "[responder]\nlisten = \"{}\"\nzone = \"localhost\"\naddresses = \"127.0.0.1\"\n\
+         [[terminal]]\nname = \"{NAME}\"\n[[terminal.service]]\n{right}",
+        house.dns
+    );
+    let elsewhere = tempfile::tempdir()?;
+    std::fs::write(elsewhere.path().join("responder.toml"), responder)?;
+    Config::load(&elsewhere.path().join("responder.toml"))?;
     Ok(())
 }
 
