@@ -14,6 +14,7 @@ mod private;
 mod public;
 mod responder;
 mod section;
+mod tls;
 
 pub use access::{Access, Network};
 pub use bearer::BearerConfig;

@@ -1,17 +1,22 @@
 //! What a client asks for: its terminal's name in the first octets; refusals in its own protocol.
 //!
 //! HTTP heads and ClientHellos are looked at where they lie, in the kernel, and never consumed: see
-//! `docs/decisions/0005-peek-not-read.md`. Of SOCKS and CONNECT exactly the request is consumed.
+//! `docs/decisions/0005-peek-not-read.md`. Of SOCKS and CONNECT exactly the request is consumed. Where
+//! a service's TLS ends here, the head inside it is kept instead ([`ClientStream::Terminated`]).
 //! Whether a name is known, and whether a client may ring it, is asked elsewhere.
 
+mod certificate;
 mod connect;
 pub mod forwarded;
 mod http;
+pub mod knock;
+mod lookahead;
 mod peek;
 mod refuse;
 mod socks;
 mod stream;
 mod tls;
+pub mod tls_end;
 
 use std::io;
 
@@ -23,8 +28,10 @@ use tokio::time::timeout;
 
 use crate::{limits, socket};
 
+pub use lookahead::Lookahead;
 pub use refuse::{refuse, turn_away};
 pub use stream::ClientStream;
+pub use tls_end::TlsEnd;
 
 /// What a listener's clients speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +134,13 @@ pub async fn name(stream: &mut TcpStream, listening: &Listening) -> Result<Asked
     let (name, port) =
         asked.unwrap_or(Err(Cause::Slow)).map_err(|cause| Unnamed { protocol, cause })?;
     Ok(Asked { name, port, protocol })
+}
+
+/// Waits for a whole HTTP head, and says which terminal it names; it stays on the stream.
+pub async fn name_inside(stream: &mut ClientStream) -> Result<TerminalName, Unnamed> {
+    let named = timeout(limits::HEAD_PATIENCE, stream.until(http::name)).await;
+    let protocol = Protocol::Http;
+    named.unwrap_or(Err(Cause::Slow)).map_err(|cause| Unnamed { protocol, cause })
 }
 
 /// Tells a client that it is connected (step I), where its protocol has words for that.

@@ -12,7 +12,10 @@ use aws_lc_rs::rand;
 use ringback_proto::access_request::{Kid, OpeningKey, SealingKey, hpke_public};
 use ringback_proto::secret::Secret;
 use ringback_proto::switchboard::PublicKey;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 use crate::tunnel::{BadKey, Identity};
 
@@ -31,6 +34,9 @@ pub enum KeyFault {
     /// It is not a key file of that kind.
     #[error("is no {0}; make one with `ringback key`")]
     Kind(&'static str),
+    /// It has no such thing in it.
+    #[error("has no {0} in PEM")]
+    Lacks(&'static str),
     /// It holds no identity.
     #[error(transparent)]
     Identity(#[from] BadKey),
@@ -123,6 +129,19 @@ pub fn read_opening_key(file: &Path) -> Result<OpeningKey, KeyFault> {
     }
     let hpke_private = keys.hpke_private.map(|it| unhex(&it)).transpose()?.map(Secret::new);
     Ok(OpeningKey { kid: keys.kid, psk: keys.psk, hpke_private })
+}
+
+/// Reads the certificates of a file, in their order.
+pub fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, KeyFault> {
+    let text = fs::read(file)?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    found.ok().filter(|it| !it.is_empty()).ok_or(KeyFault::Lacks("certificate"))
+}
+
+/// Reads the key of a certificate.
+pub fn read_certificate_key(file: &Path) -> Result<PrivateKeyDer<'static>, KeyFault> {
+    let text = Zeroizing::new(read_secret(file)?);
+    PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|_| KeyFault::Lacks("private key"))
 }
 
 /// Reads a file of one secret line, such as a password.

@@ -13,14 +13,14 @@ pub const HELLO_PATIENCE: Duration = Duration::from_secs(15);
 pub const SEQUENCE_RESERVE: u32 = 300;
 /// How often the reserve is looked after: often enough that no ring finds it used up by the clock.
 pub const SEQUENCE_CHECK: Duration = Duration::from_secs(60);
-/// Clients held or served at once by one public proxy; the newest is closed at once.
+/// Clients held or served at once by one public proxy; the newest is refused.
 pub const CLIENTS: usize = 16_384;
 /// Connections on the dial-back port that have not said a whole hello; the oldest is closed.
 pub const STRANGERS: usize = 1_024;
 /// The same of one network (/24 or /56); its oldest is closed.
 pub const STRANGERS_PER_NETWORK: usize = 256;
 /// Connections that the kernel keeps for a listener that is busy; it drops the newest.
-pub const BACKLOG: i32 = 1_024;
+pub const BACKLOG: i32 = 4_096;
 /// Events under way to a role's machine; whoever reports the next waits.
 pub const EVENTS: usize = 1_024;
 /// Orders under way to one tunnel; when they do not fit, the tunnel is closed.
@@ -118,3 +118,23 @@ pub const ONE_WISH: Duration = Duration::from_millis(300);
 
 /// Records that are appended to the journal of budgets before it is written anew, once nobody waits.
 pub const JOURNAL_RECORDS: usize = 10_000;
+// Clients that are not let in yet.
+
+/// Clients whose request, handshake or log-in is not complete; the oldest is closed.
+pub const INCOMPLETE: usize = 2_000;
+/// The same of one network (/24 or /56); its oldest is closed.
+pub const INCOMPLETE_PER_NETWORK: usize = 64;
+/// Descriptors that no client and no stranger is given: for bearers, DNS, state and log.
+pub const KEPT_FILES: usize = 512;
+/// Clients that a limit on open files should leave room for; below, the operator is warned.
+pub const FEW_CLIENTS: usize = 1_024;
+/// How long a TLS handshake that ends here may take; then the client is closed.
+pub const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
+/// Octets of a log-in on the knock page; a longer one is refused.
+pub const LOG_IN_OCTETS: usize = 1_024;
+/// Sources armed at once for one terminal; the one that knocked longest ago is forgotten.
+pub const ARMED_PER_TERMINAL: usize = 256;
+/// The same of all terminals.
+pub const ARMED: usize = 16_384;
+/// The longest time that a source can be armed for, in minutes.
+pub const KNOCK_MINUTES: u64 = 1_440;

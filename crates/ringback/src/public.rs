@@ -23,7 +23,7 @@ use ringback_proto::switchboard::{
     Call, ClientId, Command, Event, Over, Paired, PublicKey, RingId, Room, Switchboard, TunnelId,
 };
 use ringback_proto::terminal::{Callee, ServiceId};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
@@ -32,20 +32,25 @@ use crate::config::{
     BearerConfig, BudgetConfig, Config, Directory, ListedTerminal, PublicConfig, ResponderConfig,
     Route,
 };
-use crate::limits::{EVENTS, SEQUENCE_CHECK};
+use crate::limits::{EVENTS, INCOMPLETE_PER_NETWORK, SEQUENCE_CHECK};
 use crate::reload::Reload;
 use crate::state::{self, Sequences};
 use crate::tunnel::{Acceptor, Talk};
 use crate::{clock, journal, keys, telemetry};
 
+mod armed;
 mod clients;
+mod knocks;
 mod listeners;
 mod lobby;
 mod purse;
 mod rings;
+mod room;
 mod tunnels;
 
+use armed::Armed;
 use listeners::RawPorts;
+use lobby::Lobby;
 use purse::{Paid, Purse, Unpaid};
 
 /// What every task of the role needs to know.
@@ -58,6 +63,12 @@ struct House {
     ids: AtomicU64,
     tasks: TaskTracker,
     stop: CancellationToken,
+    /// Clients that are not let in yet.
+    lobby: Arc<Lobby>,
+    /// Room for those that are.
+    seats: Arc<Semaphore>,
+    /// Where somebody has logged in from.
+    armed: Armed,
 }
 
 impl House {
@@ -129,6 +140,7 @@ pub async fn run(
     let (purse, written) =
         Purse::open(&config.state, config.budget.rules.clone()).with_context(state)?;
     let listeners = listeners::bind(&config)?;
+    let files = room::Room::make();
     let tasks = TaskTracker::new();
     tasks.spawn(journal::sync(written));
     let (happenings, told) = mpsc::channel(EVENTS);
@@ -147,8 +159,11 @@ pub async fn run(
         ids: AtomicU64::new(1),
         tasks: tasks.clone(),
         stop: stop.clone(),
+        lobby: Arc::new(Lobby::new(files.incomplete, INCOMPLETE_PER_NETWORK)),
+        seats: Arc::new(Semaphore::new(files.clients)),
+        armed: Armed::default(),
     });
-    let (raw_ports, zone) = listeners.open(&house);
+    let (raw_ports, zone) = listeners.open(&house, files);
     let mut switchboard = Switchboard::new();
     switchboard.make_room(room(&config.directory, &config.budget));
     let role = Role {
@@ -316,6 +331,7 @@ impl Role {
         self.purse.follow(config.budget.rules.clone());
         self.switchboard.make_room(room(&config.directory, &config.budget));
         self.revoke_all_but(by_kid(&config.directory));
+        self.house.armed.keep(|kid| self.by_kid.contains_key(kid));
         if let (Some(zone), Some(responder)) = (&self.zone, &config.responder) {
             zone.send_replace(responder.zone.clone());
         }

@@ -1,11 +1,11 @@
 //! Budgets with real processes on loopback: what they allow is what the operator sees in SMS.
 
-mod house;
+mod tenants;
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use house::{House, NAMES};
+use tenants::{House, NAMES};
 use tokio::time::timeout;
 
 /// How long a client may take to be served or refused.

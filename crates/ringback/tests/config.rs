@@ -246,11 +246,26 @@ impl Fleet {
             ensure!(output.status.success(), "{words:?}: {}", said(&output));
             made += 1;
         }
+        fleet.make_certificate()?;
         ensure!(made == 6, "the comments tell of {made} commands that make keys");
         let password = fleet.path("smpp.password");
         std::fs::write(&password, "secret\n")?;
         std::fs::set_permissions(password, std::fs::Permissions::from_mode(0o600))?;
         Ok(fleet)
+    }
+
+    /// What another authority would make: it signs itself, and clients too.
+    fn make_certificate(&self) -> Result<()> {
+        let key = rcgen::KeyPair::generate()?;
+        let names = vec!["meter1.fleet.example".to_owned()];
+        let made = rcgen::CertificateParams::new(names)?.self_signed(&key)?;
+        let pem = |tag, der: &[u8]| pem::encode(&pem::Pem::new(tag, der));
+        std::fs::write(self.path("meter1.pem"), pem("CERTIFICATE", made.der()))?;
+        std::fs::write(self.path("clinic-ca.pem"), pem("CERTIFICATE", made.der()))?;
+        let key = pem("PRIVATE KEY", &key.serialize_der());
+        std::fs::write(self.path("meter1.key"), key)?;
+        let secret = std::fs::Permissions::from_mode(0o600);
+        Ok(std::fs::set_permissions(self.path("meter1.key"), secret)?)
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -3,29 +3,22 @@
 //! Each is ended once, in the listener's own protocol and within its named limit; none costs an
 //! SMS, and what was there before is there after: the service, the descriptors, a quiet log.
 
+mod house;
+
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
-use std::process::Stdio;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use house::{House, ROLES};
 use ringback::limits;
 use ringback::tunnel::{Asks, Dialer, Identity};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
-mod artefacts;
-
-const BINARY: &str = env!("CARGO_BIN_EXE_ringback");
-const NAME: &str = "patient.localhost";
 /// How long anything may take that has no limit of its own, on a busy machine.
 const SOON: Duration = Duration::from_secs(4);
-/// How long a process may take until it is as it should be.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_peers_are_each_ended_in_time_and_nobody_is_rung() -> Result<()> {
@@ -137,7 +130,7 @@ fn inner_cases(house: &House) -> Vec<Case> {
 
 /// Speaks the tunnel's protocol perfectly, with a key and a signal of its own making.
 async fn stranger(house: &House) -> Result<()> {
-    let mut tunnel = house.dial_as_a_stranger().await?;
+    let mut tunnel = dial_as_a_stranger(house).await?;
     tunnel.write_all(&[[7; 48].as_slice(), &[0]].concat()).await?;
     tunnel.flush().await?;
     let mut said = Vec::new();
@@ -149,7 +142,7 @@ async fn stranger(house: &House) -> Result<()> {
 /// Says half a hello, and then nothing.
 async fn hesitant(house: &House) -> Result<()> {
     let begun = Instant::now();
-    let mut tunnel = house.dial_as_a_stranger().await?;
+    let mut tunnel = dial_as_a_stranger(house).await?;
     tunnel.write_all(&[7; 20]).await?;
     tunnel.flush().await?;
     let mut said = Vec::new();
@@ -160,6 +153,13 @@ async fn hesitant(house: &House) -> Result<()> {
     let took = begun.elapsed();
     ensure!(limits::HELLO_PATIENCE - SOON < took, "half a hello was ended after {took:?}");
     Ok(())
+}
+
+async fn dial_as_a_stranger(house: &House) -> Result<ringback::tunnel::Tunnel> {
+    let identity = Identity::from_pem(&Identity::generate()?)?;
+    let server = ringback::keys::read_public_key(&house.path("public.pub"))?;
+    let stream = TcpStream::connect(house.dial_back).await?;
+    Ok(timeout(SOON, Dialer::new(identity).dial(stream, &server, Asks::DialBack)).await??)
 }
 
 /// Datagrams that are no queries: nothing longer than what was sent comes back.
@@ -290,191 +290,4 @@ impl Case {
             "{context}"
         );
     }
-}
-
-/// The processes, in the order in which they are started.
-const ROLES: [&str; 4] = ["readings", "operator", "private", "public"];
-
-/// Every role on loopback, each a process of its own.
-struct House {
-    folder: artefacts::Folder,
-    http: SocketAddr,
-    tls: SocketAddr,
-    proxy: SocketAddr,
-    raw: SocketAddr,
-    dial_back: SocketAddr,
-    dns: SocketAddr,
-    operator: SocketAddr,
-    roles: Vec<Child>,
-}
-
-impl House {
-    async fn open() -> Result<Self> {
-        let folder = artefacts::folder()?;
-        let [http, tls, proxy, raw, dial_back, dns, operator, terminal] = free_addresses()?;
-        let roles = Vec::new();
-        let mut house = Self { folder, http, tls, proxy, raw, dial_back, dns, operator, roles };
-        house.write_files(terminal).await?;
-        let terminal = terminal.to_string();
-        house.start("readings", &["--listen", &terminal]).await?;
-        house.start("operator", &["--config", "operator.toml"]).await?;
-        house.start("private", &["--config", "private.toml"]).await?;
-        house.start("public", &["--config", "public.toml"]).await?;
-        Ok(house)
-    }
-
-    async fn write_files(&self, terminal: SocketAddr) -> Result<()> {
-        for words in ["identity --out public", "identity --out private", "terminal --out patient"] {
-            let mut command = Command::new(BINARY);
-            command.arg("key").args(words.split(' ')).current_dir(self.folder.path());
-            ensure!(command.output().await?.status.success(), "no {words}");
-        }
-        let Self { http, tls, proxy, raw, dial_back, dns, operator, .. } = self;
-        let bearer = |system_id| {
-            format!(
-                "[[bearer]]\nname = \"sms\"\nkind = \"smpp\"\naddress = \"{operator}\"\n\
-                 system_id = \"{system_id}\"\npassword_file = \"smpp.password\"\n"
-            )
-        };
-        let files = [
-            ("smpp.password", "canary-of-sms".to_owned()),
-            (
-                "operator.toml",
-                format!(
-                    "[operator]\nlisten = \"{operator}\"\n\
-                     delay = {{ kind = \"fixed\", seconds = 0.3 }}\n\
-                     [[operator.accounts]]\nsystem_id = \"public\"\npassword = \"canary-of-sms\"\n\
-                     [[operator.accounts]]\nsystem_id = \"private\"\npassword = \"canary-of-sms\"\n\
-                     prefixes = [\"1555\"]\n"
-                ),
-            ),
-            (
-                "public.toml",
-                format!(
-                    "[public]\nidentity = \"public.key\"\nstate = \"public-state\"\n\
-                     dial_back = \"{dial_back}\"\nhttp = \"{http}\"\ntls = \"{tls}\"\n\
-                     proxy = \"{proxy}\"\nlinger_seconds = 0\n\
-                     [budget]\nterminal_per_5_minutes = 0\nsource_per_hour = 0\n\
-                     [responder]\nlisten = \"{dns}\"\nzone = \"localhost\"\n\
-                     addresses = \"127.0.0.1\"\n{}\
-                     [[terminal]]\nname = \"{NAME}\"\nkeys = \"patient.public.keys\"\n\
-                     number = \"+15550100777\"\nprivate_proxy = \"private.pub\"\nspares = 0\n\
-                     [[terminal.route]]\nbearer = \"sms\"\n\
-                     [[terminal.service]]\nid = 1\nport = 80\nhttp = true\ntls = true\n\
-                     raw = \"{raw}\"\n",
-                    bearer("public")
-                ),
-            ),
-            (
-                "private.toml",
-                format!(
-                    "[private]\nidentity = \"private.key\"\nstate = \"private-state\"\n{}\
-                     [[public_proxy]]\nname = \"public\"\npublic_key = \"public.pub\"\n\
-                     addresses = \"{dial_back}\"\n\
-                     [[terminal]]\nkeys = \"patient.private.keys\"\nnumber = \"+15550100777\"\n\
-                     public_proxies = \"public\"\n\
-                     [[terminal.service]]\nid = 1\naddress = \"{terminal}\"\n",
-                    bearer("private")
-                ),
-            ),
-        ];
-        for (name, text) in files {
-            std::fs::write(self.path(name), text)?;
-        }
-        let secret = std::fs::Permissions::from_mode(0o600);
-        Ok(std::fs::set_permissions(self.path("smpp.password"), secret)?)
-    }
-
-    async fn start(&mut self, role: &'static str, words: &[&str]) -> Result<()> {
-        let log = std::fs::File::create(self.path(&format!("{role}.log")))?;
-        let mut command = Command::new(BINARY);
-        command.args(["--log", "json", role]).args(words).current_dir(self.folder.path());
-        command.env("RINGBACK_LOG", "debug").stdin(Stdio::null()).stdout(Stdio::null());
-        self.roles.push(command.stderr(log).kill_on_drop(true).spawn()?);
-        self.says(role, "ready", 1).await
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn count(&self, role: &str, message: &str) -> Result<usize> {
-        let log = std::fs::read_to_string(self.path(&format!("{role}.log")))?;
-        Ok(log.matches(&format!("\"message\":\"{message}\"")).count())
-    }
-
-    /// Waits until a role has said something so many times.
-    async fn says(&self, role: &str, message: &str, times: usize) -> Result<()> {
-        let waiting = async {
-            while self.count(role, message)? < times {
-                sleep(Duration::from_millis(10)).await;
-            }
-            Ok(())
-        };
-        timeout(PATIENCE, waiting).await.with_context(|| format!("{role} never said {message}"))?
-    }
-
-    fn sms(&self) -> Result<usize> {
-        self.count("operator", "sms accepted")
-    }
-
-    async fn dial_as_a_stranger(&self) -> Result<ringback::tunnel::Tunnel> {
-        let identity = Identity::from_pem(&Identity::generate()?)?;
-        let server = ringback::keys::read_public_key(&self.path("public.pub"))?;
-        let stream = TcpStream::connect(self.dial_back).await?;
-        Ok(timeout(SOON, Dialer::new(identity).dial(stream, &server, Asks::DialBack)).await??)
-    }
-
-    /// An honest client is served, for one SMS.
-    async fn assert_serves(&self) -> Result<()> {
-        let rung = self.sms()?;
-        let (dns, port) = (self.dns.to_string(), self.http.port().to_string());
-        let words = ["visit", "--dns", &dns, "--port", &port, NAME];
-        let visit = Command::new(BINARY).args(words).output().await?;
-        ensure!(String::from_utf8_lossy(&visit.stdout).contains("\"status\":200"), "{visit:?}");
-        assert_eq!(self.sms()?, rung + 1);
-        Ok(())
-    }
-
-    /// How many descriptors each role has: as many as wanted, or as there are when time is up.
-    async fn settled_descriptors(&self, wanted: &[usize]) -> Result<Vec<usize>> {
-        let until = Instant::now() + PATIENCE;
-        let mut last = Vec::new();
-        loop {
-            let counted = self.roles.iter().map(|it| {
-                let pid = it.id().context("a role has ended")?;
-                Ok(std::fs::read_dir(format!("/proc/{pid}/fd"))?.count())
-            });
-            let counted = counted.collect::<Result<Vec<_>>>()?;
-            let settled = if wanted.is_empty() { counted == last } else { counted == wanted };
-            if settled || until < Instant::now() {
-                return Ok(counted);
-            }
-            last = counted;
-            sleep(Duration::from_millis(200)).await;
-        }
-    }
-
-    fn assert_quiet_logs(&self) -> Result<()> {
-        for role in ROLES {
-            let log = std::fs::read_to_string(self.path(&format!("{role}.log")))?;
-            let loud = |it: &&str| it.contains("\"level\":\"ERROR\"") || it.contains("panicked");
-            assert_eq!(log.lines().find(loud), None, "{role}");
-        }
-        Ok(())
-    }
-}
-
-/// Addresses that are free for TCP and UDP; all are held until the last is found.
-fn free_addresses<const N: usize>() -> Result<[SocketAddr; N]> {
-    let mut held = Vec::new();
-    while held.len() < N {
-        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let address = tcp.local_addr()?;
-        if let Ok(udp) = UdpSocket::bind(address) {
-            held.push((address, tcp, udp));
-        }
-    }
-    let addresses: Vec<SocketAddr> = held.iter().map(|(address, ..)| *address).collect();
-    addresses.try_into().ok().context("as many as wanted")
 }

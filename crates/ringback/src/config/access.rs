@@ -1,11 +1,13 @@
 //! Who may reach a service: the level of security that it asks for, and all that the level needs.
 
+use std::time::Duration;
+
 use ringback_proto::gate::{Identity, Level};
 pub use ringback_proto::network::Network;
 use ringback_proto::switchboard::PublicKey;
 
 use super::section::Section;
-use crate::keys;
+use crate::{keys, limits};
 
 /// What a client must show before it may cause a ring for one service.
 #[derive(Clone, Debug)]
@@ -16,6 +18,8 @@ pub struct Access {
     pub allow: Vec<Network>,
     /// Keys that `ringback connect` may show, and what their holders are called.
     pub clients: Vec<(Identity, PublicKey)>,
+    /// How long a log-in arms its source at level `knock`.
+    pub knock: Duration,
 }
 
 /// Reads `level` and what belongs to it from a `[[terminal.service]]` table.
@@ -41,5 +45,12 @@ pub(super) fn read(section: &mut Section<'_>) -> Access {
         section
             .wrong("client", "missing: level \"end-to-end\" needs one [[terminal.service.client]]");
     }
-    Access { level, allow, clients }
+    if level != Level::Knock && section.has("knock_minutes") {
+        section.wrong("knock_minutes", "give it with level = \"knock\", and only there");
+    }
+    if level == Level::Knock && section.lacks("raw") {
+        section.wrong("level", "a knock opens a port of the service's own: give `raw` too");
+    }
+    let knock = 60 * section.number("knock_minutes", 1, limits::KNOCK_MINUTES, 10);
+    Access { level, allow, clients, knock: Duration::from_secs(knock) }
 }

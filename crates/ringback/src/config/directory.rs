@@ -8,6 +8,7 @@ use std::time::Duration;
 use ringback_proto::access_request::{Kid, SealingKey};
 use ringback_proto::budget::Money;
 use ringback_proto::dns::Published;
+use ringback_proto::gate::Level;
 use ringback_proto::limits::WAITING_CLIENTS_PER_TERMINAL;
 use ringback_proto::switchboard::{RoutePlan, Terminal};
 use ringback_proto::terminal::{CallNumber, Callee, ServiceId, TenantName, TerminalName};
@@ -15,6 +16,8 @@ use ringback_proto::terminal::{CallNumber, Callee, ServiceId, TenantName, Termin
 use super::access::{self, Access};
 use super::bearer::BearerConfig;
 use super::section::Section;
+use super::tls;
+use crate::ingress::TlsEnd;
 use crate::keys;
 
 /// The phone book: name → terminal, services, private proxy, routes, policy, keys.
@@ -68,6 +71,8 @@ pub struct ListedService {
     pub http: bool,
     /// Reached by SNI.
     pub tls: bool,
+    /// Where its TLS ends, if not at the terminal.
+    pub tls_end: Option<TlsEnd>,
     /// Whether requests are told the client's address (`Forwarded`).
     pub forwarded: bool,
     /// Who may reach it.
@@ -102,7 +107,7 @@ pub(super) fn read_names(root: &mut Section<'_>) -> Names {
     let mut names = Names::new();
     for mut section in root.sections("terminal") {
         let mut raw = BTreeSet::new();
-        let (_, published) = read_services(&mut section, &mut raw);
+        let (_, published) = read_services(&mut section, &mut raw, tls::leave);
         if let Some(name) = section.required("name")
             && names.insert(name, published).is_some()
         {
@@ -166,7 +171,7 @@ impl Reader<'_> {
         let waiting = section.number("waiting", 1, 4_096, 64);
         let tenant = self.tenant(section);
         let routes = self.routes(section, number.as_ref());
-        let (services, published) = read_services(section, &mut self.raw);
+        let (services, published) = read_services(section, &mut self.raw, tls::read);
         if section.lacks("service") {
             section.wrong("service", "missing: a terminal has one [[terminal.service]] or more");
         }
@@ -263,13 +268,17 @@ impl Reader<'_> {
     }
 }
 
+/// How the end of a service's TLS is read, or left.
+type ReadTls = fn(&mut Section<'_>, Level, (bool, bool)) -> Option<TlsEnd>;
+
 fn read_services(
     section: &mut Section<'_>,
     raw: &mut BTreeSet<SocketAddr>,
+    read_tls: ReadTls,
 ) -> (Vec<ListedService>, Vec<Published>) {
     let (mut services, mut published) = (Vec::new(), Vec::new());
     for mut service in section.sections("service") {
-        if let Some((listed, srv)) = read_service(&mut service, raw, &services) {
+        if let Some((listed, srv)) = read_service(&mut service, raw, &services, read_tls) {
             published.extend(publish(&listed, srv));
             services.push(listed);
         }
@@ -282,17 +291,21 @@ fn read_service(
     section: &mut Section<'_>,
     taken: &mut BTreeSet<SocketAddr>,
     others: &[ListedService],
+    read_tls: ReadTls,
 ) -> Option<(ListedService, Option<String>)> {
     let id = u16::try_from(section.number("id", 0, 65_535, 0)).ok()?;
     let port = u16::try_from(section.number("port", 1, 65_535, 80)).ok()?;
+    let (http, tls) = (section.flag("http"), section.flag("tls"));
+    let access = access::read(section);
     let listed = ListedService {
         id: ServiceId(id),
         port,
         raw: section.text("raw"),
-        http: section.flag("http"),
-        tls: section.flag("tls"),
+        http,
+        tls,
+        tls_end: read_tls(section, access.level, (tls, http)),
         forwarded: section.flag("forwarded"),
-        access: access::read(section),
+        access,
     };
     let srv: Option<String> = section.text("srv");
     if srv.is_some() && listed.raw.is_none() {

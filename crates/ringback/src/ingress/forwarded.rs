@@ -5,11 +5,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::http::{Head, authority};
-use super::{Cause, Protocol, Unnamed, peek};
+use super::{Cause, ClientStream, Protocol, Unnamed};
 use crate::limits;
 
 /// A head as the service is to have it.
@@ -22,18 +21,23 @@ pub struct Rewritten {
 }
 
 /// Takes the client's head off the stream; the rewritten one is to be sent before anything else.
-pub async fn take(stream: &mut TcpStream, client: SocketAddr) -> Result<Vec<u8>, Unnamed> {
+pub async fn take(stream: &mut ClientStream, client: SocketAddr) -> Result<Vec<u8>, Unnamed> {
+    let scheme = stream.scheme();
     let taking = async {
-        let rewritten = peek::until(stream, |octets| rewrite(octets, client)).await?;
-        peek::take(stream, rewritten.replaces).await?;
+        let rewritten = stream.until(|octets| rewrite(octets, client, scheme)).await?;
+        stream.take_off(rewritten.replaces).await?;
         Ok(rewritten.head)
     };
     let taken = timeout(limits::HEAD_PATIENCE, taking).await;
     taken.unwrap_or(Err(Cause::Slow)).map_err(|cause| Unnamed { protocol: Protocol::Http, cause })
 }
 
-/// Rewrites a head once it is whole.
-pub fn rewrite(octets: &[u8], client: SocketAddr) -> Result<Option<Rewritten>, Cause> {
+/// Rewrites a head once it is whole; `scheme` is how the client came.
+pub fn rewrite(
+    octets: &[u8],
+    client: SocketAddr,
+    scheme: &str,
+) -> Result<Option<Rewritten>, Cause> {
     let Some(head) = Head::parse(octets)? else { return Ok(None) };
     let host = head.authority()?;
     authority(host)?;
@@ -42,8 +46,8 @@ pub fn rewrite(octets: &[u8], client: SocketAddr) -> Result<Option<Rewritten>, C
 
     let mut text = format!("{} {} HTTP/1.{}\r\n", head.method, head.target, head.minor);
     text += &match client.ip().to_canonical() {
-        IpAddr::V4(ip) => format!("Forwarded: for={ip};host=\"{host}\";proto=http\r\n"),
-        IpAddr::V6(ip) => format!("Forwarded: for=\"[{ip}]\";host=\"{host}\";proto=http\r\n"),
+        IpAddr::V4(ip) => format!("Forwarded: for={ip};host=\"{host}\";proto={scheme}\r\n"),
+        IpAddr::V6(ip) => format!("Forwarded: for=\"[{ip}]\";host=\"{host}\";proto={scheme}\r\n"),
     };
     text += &format!("X-Forwarded-For: {}\r\n", client.ip().to_canonical());
     // An upgrade closes too: a service that ignores it would otherwise listen for a second request.
@@ -116,11 +120,11 @@ mod tests {
     #[test]
     fn a_host_that_is_no_name_is_not_quoted_to_the_service() {
         let head = b"GET / HTTP/1.1\r\nHost: a\";for=b\r\n\r\n";
-        assert_eq!(rewrite(head, "192.0.2.7:1".parse().unwrap()), Err(Cause::Nameless));
-        assert_eq!(rewrite(&head[..9], "192.0.2.7:1".parse().unwrap()), Ok(None));
+        assert_eq!(rewrite(head, "192.0.2.7:1".parse().unwrap(), "http"), Err(Cause::Nameless));
+        assert_eq!(rewrite(&head[..9], "192.0.2.7:1".parse().unwrap(), "http"), Ok(None));
     }
 
     fn ours(head: &str, client: &str) -> Rewritten {
-        rewrite(head.as_bytes(), client.parse().unwrap()).unwrap().unwrap()
+        rewrite(head.as_bytes(), client.parse().unwrap(), "http").unwrap().unwrap()
     }
 }

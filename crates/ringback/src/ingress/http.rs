@@ -90,6 +90,15 @@ impl<'h> Head<'h> {
     }
 }
 
+/// The path of a target in origin or absolute form, without its query.
+pub(super) fn path(target: &str) -> &str {
+    let origin = match target_authority(target) {
+        Some(authority) => target.split_once(authority).map_or("", |(_, rest)| rest),
+        None => target,
+    };
+    origin.split(['?', '#']).next().unwrap_or(origin)
+}
+
 /// The authority of a target in absolute form.
 fn target_authority(target: &str) -> Option<&str> {
     let (scheme, rest) = target.split_once("://")?;

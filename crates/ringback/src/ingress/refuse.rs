@@ -6,31 +6,31 @@
 use ringback_proto::refusal::{Budget, Refusal};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, sink};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::http::Head;
-use super::{Cause, ClientStream, Protocol, Unnamed, peek, socks};
+use super::{Cause, ClientStream, Protocol, Unnamed, socks};
+use crate::splice::Leg;
 use crate::{limits, socket};
 
 /// Refuses a client whose request was complete. Consumes its connection.
 pub async fn refuse(stream: ClientStream, protocol: Protocol, refusal: Refusal) {
-    let ClientStream::Plain(stream) = stream else { return };
-    let farewell = match protocol {
-        Protocol::Raw | Protocol::Keyed => None,
-        Protocol::Http => {
-            let seen = peek::look(&stream).unwrap_or_default();
-            Some(page(http_status(refusal), refusal, Audience::of(&seen)))
+    let farewell = match (protocol, &stream) {
+        (_, ClientStream::Keyed(_)) => return,
+        // After a handshake there is no alert for it but the clean end, which would be a lie.
+        (Protocol::Raw | Protocol::Keyed, _) | (Protocol::Tls, ClientStream::Terminated(_)) => None,
+        (Protocol::Http, _) => {
+            Some(page(http_status(refusal), refusal, Audience::of(&stream.look())))
         }
-        Protocol::Tls => Some(alert(tls_alert(refusal))),
-        Protocol::Socks5 => Some(socks::reply(socks_code(refusal)).to_vec()),
-        Protocol::Connect => Some(page(http_status(refusal), refusal, Audience::PROGRAM)),
+        (Protocol::Tls, ClientStream::Plain(_)) => Some(alert(tls_alert(refusal))),
+        (Protocol::Socks5, _) => Some(socks::reply(socks_code(refusal)).to_vec()),
+        (Protocol::Connect, _) => Some(page(http_status(refusal), refusal, Audience::PROGRAM)),
     };
     part(stream, farewell).await;
 }
 
 /// Turns away a client whose request was not complete. Consumes its connection.
-pub async fn turn_away(stream: TcpStream, unnamed: Unnamed) {
+pub async fn turn_away(stream: impl Into<ClientStream>, unnamed: Unnamed) {
     let cause = unnamed.cause;
     let farewell = match (unnamed.protocol, cause) {
         (Protocol::Raw | Protocol::Keyed, _) | (_, Cause::Left) => None,
@@ -42,14 +42,14 @@ pub async fn turn_away(stream: TcpStream, unnamed: Unnamed) {
         (Protocol::Socks5, Cause::Method) => Some(socks::NO_METHOD.to_vec()),
         (Protocol::Socks5, _) => Some(socks::reply(unnamed_socks_code(cause)).to_vec()),
     };
-    part(stream, farewell).await;
+    part(stream.into(), farewell).await;
 }
 
 /// Who reads the page.
-#[derive(Clone, Copy)]
-struct Audience {
-    html: bool,
-    body: bool,
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Audience {
+    pub(super) html: bool,
+    pub(super) body: bool,
 }
 
 /// SETTINGS, then GOAWAY with `HTTP_1_1_REQUIRED` (RFC 9113, 6.5, 6.8 and 7).
@@ -59,7 +59,7 @@ const HTTP2_GOAWAY: &[u8; 26] = &[
     0, 0, 0, 0, 0, 0, 0, 0xd, // no stream was processed; HTTP_1_1_REQUIRED
 ];
 
-fn http_status(refusal: Refusal) -> &'static str {
+pub(super) fn http_status(refusal: Refusal) -> &'static str {
     match refusal {
         Refusal::Incomplete => "400 Bad Request",
         Refusal::Unknown => "421 Misdirected Request",
@@ -207,7 +207,7 @@ impl Audience {
     const PROGRAM: Self = Self { html: false, body: true };
 
     /// Who has sent this head: a browser says that it wants HTML, `HEAD` wants no body.
-    fn of(octets: &[u8]) -> Self {
+    pub(super) fn of(octets: &[u8]) -> Self {
         let Ok(Some(head)) = Head::parse(octets) else { return Self::PROGRAM };
         let html = head.values("accept").any(|it| it.windows(9).any(|it| it == b"text/html"));
         Self { html, body: head.method != "HEAD" }
@@ -219,8 +219,12 @@ impl Audience {
 /// A socket that is closed with octets unread is reset, and the reset overtakes the farewell: so
 /// what the client still sends (a request body, the ClientHello that was only looked at) is read
 /// and thrown away first, up to a limit.
-async fn part(mut stream: TcpStream, farewell: Option<Vec<u8>>) {
-    let Some(farewell) = farewell else { return socket::reset(stream) };
+pub(super) async fn part(mut stream: ClientStream, farewell: Option<Vec<u8>>) {
+    let Some(farewell) = farewell else {
+        // Fails only on a socket that is broken already.
+        let _ = socket::arm(stream.socket());
+        return;
+    };
     let parting = async {
         stream.write_all(&farewell).await?;
         stream.shutdown().await?;

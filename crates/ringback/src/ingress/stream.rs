@@ -4,9 +4,12 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
+use super::lookahead::Lookahead;
+use super::{Cause, peek};
 use crate::splice::Leg;
 use crate::tunnel::Tunnel;
 
@@ -15,15 +18,89 @@ use crate::tunnel::Tunnel;
 pub enum ClientStream {
     /// As they come: the client's own TLS, if any, is passed through.
     Plain(TcpStream),
+    /// Of a TLS that ends here.
+    Terminated(Box<Lookahead<TlsStream<TcpStream>>>),
     /// Of `ringback connect`, whose key is proved.
-    Keyed(Tunnel),
+    Keyed(Lookahead<Tunnel>),
+}
+
+impl ClientStream {
+    /// What the client has sent and nobody has taken, as far as it has been looked at; for a plain
+    /// stream all that lies there now.
+    pub(crate) fn look(&self) -> Vec<u8> {
+        match self {
+            Self::Plain(stream) => peek::look(stream).unwrap_or_default(),
+            Self::Terminated(stream) => stream.seen().to_vec(),
+            Self::Keyed(stream) => stream.seen().to_vec(),
+        }
+    }
+
+    /// Waits until `parse` finds something whole in what the client sends, without taking it.
+    pub(super) async fn until<T>(
+        &mut self,
+        parse: impl FnMut(&[u8]) -> Result<Option<T>, Cause>,
+    ) -> Result<T, Cause> {
+        match self {
+            Self::Plain(stream) => peek::until(stream, parse).await,
+            Self::Terminated(stream) => stream.until(parse).await,
+            Self::Keyed(stream) => stream.until(parse).await,
+        }
+    }
+
+    /// Takes exactly the octets that were found.
+    pub(super) async fn take_off(&mut self, octets: usize) -> Result<Vec<u8>, Cause> {
+        let mut taken = vec![0; octets];
+        self.read_exact(&mut taken).await.map_err(|_| Cause::Left)?;
+        Ok(taken)
+    }
+
+    /// How an HTTP client came, for `Forwarded` (RFC 7239, 5.4).
+    pub(super) fn scheme(&self) -> &'static str {
+        match self {
+            Self::Plain(_) | Self::Keyed(_) => "http",
+            Self::Terminated(_) => "https",
+        }
+    }
+
+    fn leg(&mut self) -> Pin<&mut dyn Leg> {
+        match self {
+            Self::Plain(stream) => Pin::new(stream),
+            Self::Terminated(stream) => Pin::new(&mut **stream),
+            Self::Keyed(stream) => Pin::new(stream),
+        }
+    }
+}
+
+impl From<TcpStream> for ClientStream {
+    fn from(stream: TcpStream) -> Self {
+        Self::Plain(stream)
+    }
+}
+
+impl From<Tunnel> for ClientStream {
+    fn from(tunnel: Tunnel) -> Self {
+        Self::Keyed(Lookahead::new(tunnel))
+    }
+}
+
+impl From<TlsStream<TcpStream>> for ClientStream {
+    fn from(stream: TlsStream<TcpStream>) -> Self {
+        Self::Terminated(Box::new(Lookahead::new(stream)))
+    }
+}
+
+impl Leg for TlsStream<TcpStream> {
+    fn socket(&self) -> &TcpStream {
+        self.get_ref().0
+    }
 }
 
 impl Leg for ClientStream {
     fn socket(&self) -> &TcpStream {
         match self {
             Self::Plain(stream) => stream,
-            Self::Keyed(tunnel) => tunnel.socket(),
+            Self::Terminated(stream) => stream.socket(),
+            Self::Keyed(stream) => stream.socket(),
         }
     }
 }
@@ -34,10 +111,7 @@ impl AsyncRead for ClientStream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Self::Keyed(tunnel) => Pin::new(tunnel).poll_read(cx, buffer),
-        }
+        self.get_mut().leg().poll_read(cx, buffer)
     }
 }
 
@@ -47,23 +121,14 @@ impl AsyncWrite for ClientStream {
         cx: &mut Context<'_>,
         octets: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(cx, octets),
-            Self::Keyed(tunnel) => Pin::new(tunnel).poll_write(cx, octets),
-        }
+        self.get_mut().leg().poll_write(cx, octets)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Keyed(tunnel) => Pin::new(tunnel).poll_flush(cx),
-        }
+        self.get_mut().leg().poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Keyed(tunnel) => Pin::new(tunnel).poll_shutdown(cx),
-        }
+        self.get_mut().leg().poll_shutdown(cx)
     }
 }

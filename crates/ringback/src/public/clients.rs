@@ -1,7 +1,8 @@
 //! One client's story at the public proxy: named, held, then joined to a tunnel or refused.
 //!
-//! Nothing is read beyond what names the terminal. While the terminal is rung the client is held by
-//! the kernel's back-pressure; no buffer of ours holds anything of it.
+//! Nothing is read beyond what names the terminal and shows who the client is. While the terminal is
+//! rung the client is held by the kernel's back-pressure; no buffer of ours holds anything of it, but
+//! for the head inside a TLS that ends here.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,17 +10,20 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use ringback_proto::gate::{Admitted, Level, Shown, Source, admit};
+use ringback_proto::gate::{Admitted, Identity, Level, Shown, Source, admit};
 use ringback_proto::hello::{ClientAddress, SessionId};
 use ringback_proto::refusal::Refusal;
 use ringback_proto::switchboard::{ClientId, Event, Paired, TunnelId};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info, info_span};
 
+use super::armed::Armed;
+use super::knocks::{self, NoUsers};
+use super::lobby::Place;
 use super::{Happening, Held, House, Verdict};
 use crate::config::{ListedService, ListedTerminal};
 use crate::ingress::{self, Asked, ClientStream, Listening, Protocol, forwarded};
@@ -27,7 +31,7 @@ use crate::limits::{ANSWER_PATIENCE, SAY_PATIENCE};
 use crate::splice::{Leg, Tally, splice};
 use crate::telemetry::{self, step};
 use crate::tunnel::Talk;
-use crate::{keys, socket};
+use crate::{clock, keys, socket};
 
 /// How clients of one listener say whom they want.
 #[derive(Clone, Debug)]
@@ -45,50 +49,147 @@ struct Wish {
     protocol: Protocol,
 }
 
-/// Serves one client from its arrival to its end.
-pub(super) async fn serve(house: Arc<House>, mut stream: TcpStream, from: SocketAddr, door: Door) {
-    let wish = match door {
+/// A client that may ring.
+struct Guest {
+    stream: ClientStream,
+    wish: Wish,
+    admitted: Admitted,
+    /// One of [`crate::limits::CLIENTS`].
+    _seat: OwnedSemaphorePermit,
+}
+
+/// Serves one client from its arrival to its end. Until it is let in it holds a place in the lobby
+/// and no other, so that those who never say what they want take nothing from those who do.
+pub(super) async fn serve(
+    house: Arc<House>,
+    stream: TcpStream,
+    from: SocketAddr,
+    door: Door,
+    place: Place,
+) {
+    // In a box, so that a client that is held does not keep the room that letting it in took.
+    let guest = tokio::select! {
+        guest = Box::pin(let_in(&house, stream, from, door)) => guest,
+        () = place.lost() => return debug!(%from, "no client: its place was needed"),
+        () = house.stop.cancelled() => return,
+    };
+    drop(place);
+    let Some(guest) = guest else { return };
+    Box::pin(begin(house, from, guest)).await;
+}
+
+/// Lets a client in that says all it must; any other has been refused when this returns.
+async fn let_in(house: &House, stream: TcpStream, from: SocketAddr, door: Door) -> Option<Guest> {
+    let (stream, wish, certificate) = match door {
         Door::Raw(port) => match house.directory().behind(port) {
-            Some((terminal, service)) => Wish { terminal, service, protocol: Protocol::Raw },
-            None => return refuse(stream, Protocol::Raw, Refusal::Unknown).await,
-        },
-        Door::Named(listening) => {
-            let named = tokio::select! {
-                named = ingress::name(&mut stream, &listening) => named,
-                () = house.stop.cancelled() => return,
-            };
-            match named {
-                Ok(asked) => match wish(&house, &asked) {
-                    Ok(wish) => wish,
-                    Err(refusal) => return refuse(stream, asked.protocol, refusal).await,
-                },
-                Err(unnamed) => {
-                    debug!(%from, %unnamed, "client named no terminal");
-                    return ingress::turn_away(stream, unnamed).await;
-                }
+            Some((terminal, service)) => {
+                (stream.into(), Wish { terminal, service, protocol: Protocol::Raw }, None)
             }
+            None => {
+                ingress::refuse(stream.into(), Protocol::Raw, Refusal::Unknown).await;
+                return None;
+            }
+        },
+        Door::Named(listening) => name(house, stream, from, &listening).await?,
+    };
+    let weighed = weigh(&house.armed, &wish, certificate, from);
+    let seated = weighed.and_then(|admitted| {
+        let seat = house.seats.clone().try_acquire_owned().map_err(|_| Refusal::Busy)?;
+        Ok((admitted, seat))
+    });
+    match seated {
+        Ok((admitted, seat)) => Some(Guest { stream, wish, admitted, _seat: seat }),
+        Err(refusal) => {
+            debug!(%from, code = refusal.code(), "client refused at the door");
+            ingress::refuse(stream, wish.protocol, refusal).await;
+            None
+        }
+    }
+}
+
+/// Whom a client wants, by what it says; and who it is, if its certificate was asked for.
+async fn name(
+    house: &House,
+    mut stream: TcpStream,
+    from: SocketAddr,
+    listening: &Listening,
+) -> Option<(ClientStream, Wish, Option<Identity>)> {
+    let asked = match ingress::name(&mut stream, listening).await {
+        Ok(asked) => asked,
+        Err(unnamed) => {
+            debug!(%from, %unnamed, "client named no terminal");
+            ingress::turn_away(stream, unnamed).await;
+            return None;
         }
     };
-    let admitted = match weigh(&wish, from) {
-        Ok(admitted) => admitted,
-        Err(refusal) => return refuse(stream, wish.protocol, refusal).await,
+    let stream = ClientStream::from(stream);
+    let source = Source::of(from.ip());
+    if asked.protocol == Protocol::Http
+        && let Some(terminal) = house.directory().find(&asked.name)
+        && knocks::is_asked(&stream, terminal)
+    {
+        knocks::serve(&house.armed, &NoUsers, stream, source, terminal).await;
+        return None;
+    }
+    let wish = match wish(house, &asked) {
+        Ok(wish) => wish,
+        Err(refusal) => {
+            ingress::refuse(stream, asked.protocol, refusal).await;
+            return None;
+        }
     };
-    begin(house, ClientStream::Plain(stream), from, wish, admitted).await;
+    match (stream, asked.protocol, wish.service.tls_end.clone()) {
+        (ClientStream::Plain(stream), Protocol::Tls, Some(end)) => {
+            let (stream, identity) = match end.open(stream).await {
+                Ok(opened) => opened,
+                Err(fault) => {
+                    debug!(%from, %fault, "no TLS with the client");
+                    return None;
+                }
+            };
+            let (stream, wish) = inside(house, stream, source, wish).await?;
+            Some((stream, wish, identity))
+        }
+        (stream, _, _) => Some((stream, wish, None)),
+    }
+}
+
+/// Reads what names the terminal once more, inside a TLS that has ended here, if it is HTTP.
+async fn inside(
+    house: &House,
+    mut stream: ClientStream,
+    source: Source,
+    wish: Wish,
+) -> Option<(ClientStream, Wish)> {
+    if !wish.service.http {
+        return Some((stream, wish));
+    }
+    let wish = Wish { protocol: Protocol::Http, ..wish };
+    match ingress::name_inside(&mut stream).await {
+        Ok(name) if name == wish.terminal.name => {}
+        Ok(_) => {
+            ingress::refuse(stream, Protocol::Http, Refusal::Unknown).await;
+            return None;
+        }
+        Err(unnamed) => {
+            ingress::turn_away(stream, unnamed).await;
+            return None;
+        }
+    }
+    if knocks::is_asked(&stream, &wish.terminal) {
+        knocks::serve(&house.armed, &NoUsers, stream, source, &wish.terminal).await;
+        return None;
+    }
+    Some((stream, wish))
 }
 
 /// Begins the session of a client that may ring.
-async fn begin(
-    house: Arc<House>,
-    stream: ClientStream,
-    from: SocketAddr,
-    wish: Wish,
-    admitted: Admitted,
-) {
+async fn begin(house: Arc<House>, from: SocketAddr, guest: Guest) {
     let Ok(session) = keys::random() else { return };
     let session = SessionId(u64::from_be_bytes(session));
-    let (kid, service) = (wish.terminal.key.kid, wish.service.id);
+    let (kid, service) = (guest.wish.terminal.key.kid, guest.wish.service.id);
     let span = info_span!("session", %session, %kid, %service);
-    hold(house, stream, from, wish, admitted, session).instrument(span).await;
+    hold(house, from, guest, session).instrument(span).await;
 }
 
 /// Who is asked for; an unknown name never reaches the switchboard, and so never rings.
@@ -105,16 +206,26 @@ fn wish(house: &House, asked: &Asked) -> Result<Wish, Refusal> {
     Ok(Wish { terminal, service, protocol })
 }
 
-async fn refuse(stream: TcpStream, protocol: Protocol, refusal: Refusal) {
-    ingress::refuse(ClientStream::Plain(stream), protocol, refusal).await;
-}
-
 /// What the client has shown, weighed by the ring gate: without it nobody is rung.
-fn weigh(wish: &Wish, from: SocketAddr) -> Result<Admitted, Refusal> {
+fn weigh(
+    armed: &Armed,
+    wish: &Wish,
+    certificate: Option<Identity>,
+    from: SocketAddr,
+) -> Result<Admitted, Refusal> {
     let access = &wish.service.access;
-    let allowed = access.allow.iter().any(|it| it.contains(from.ip()));
-    let shown = if allowed { Shown::Network } else { Shown::Nothing };
-    admit(access.level, shown, Source::of(from.ip())).ok_or(match access.level {
+    let source = Source::of(from.ip());
+    let shown = match access.level {
+        Level::Knock => armed
+            .who(wish.terminal.key.kid, source, access.knock, clock::now())
+            .map_or(Shown::Nothing, Shown::Armed),
+        Level::Mtls => certificate.map_or(Shown::Nothing, Shown::Certificate),
+        Level::Open | Level::Allow | Level::Http | Level::EndToEnd => {
+            let allowed = access.allow.iter().any(|it| it.contains(from.ip()));
+            if allowed { Shown::Network } else { Shown::Nothing }
+        }
+    };
+    admit(access.level, shown, source).ok_or(match access.level {
         Level::Open | Level::Allow => Refusal::NotAllowed,
         Level::Knock => Refusal::NotArmed,
         Level::Http | Level::Mtls => Refusal::Unauthorized,
@@ -122,14 +233,8 @@ fn weigh(wish: &Wish, from: SocketAddr) -> Result<Admitted, Refusal> {
     })
 }
 
-async fn hold(
-    house: Arc<House>,
-    stream: ClientStream,
-    from: SocketAddr,
-    wish: Wish,
-    admitted: Admitted,
-    session: SessionId,
-) {
+async fn hold(house: Arc<House>, from: SocketAddr, guest: Guest, session: SessionId) {
+    let Guest { stream, wish, admitted, _seat } = guest;
     step("C", Some(session), None);
     debug!(terminal = %wish.terminal.name, service = %wish.service.id, %from, "client arrived");
     let client = ClientId(house.ids.fetch_add(1, Ordering::Relaxed));
@@ -235,17 +340,15 @@ async fn join(
         socket::arm(tunnel.socket())?;
         timeout(SAY_PATIENCE, async {
             ingress::acknowledge(&mut stream, wish.protocol).await?;
-            stream.write_all(&heard).await
+            stream.write_all(&heard).await?;
+            stream.flush().await
         })
         .await??;
         if !wish.service.forwarded {
             return Ok(Tally::starting(0, heard.len()));
         }
         // However the client came: a service that believes these fields must never read forged ones.
-        let ClientStream::Plain(plain) = &mut stream else {
-            return Ok(Tally::starting(0, heard.len()));
-        };
-        let head = forwarded::take(plain, from).await.map_err(io::Error::other)?;
+        let head = forwarded::take(&mut stream, from).await.map_err(io::Error::other)?;
         timeout(SAY_PATIENCE, async {
             tunnel.write_all(&head).await?;
             tunnel.flush().await
@@ -279,7 +382,6 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::clock;
 
     const CLIENT: ClientId = ClientId(1);
     const TUNNEL: TunnelId = TunnelId(2);
@@ -316,6 +418,25 @@ mod tests {
         verdicts.send(verdict).await.expect("a client that waits");
         board.handle_event(leave(CLIENT, told).await, clock::now());
         assert_eq!(board.census().tunnels, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_armed_a_port_is_let_in_by_name_from_there_and_for_a_while() {
+        let terminal = Arc::new(knocks::tests::listed());
+        let service = terminal.services[0].clone();
+        let (kid, open) = (terminal.key.kid, service.access.knock);
+        let wish = Wish { terminal, service, protocol: Protocol::Raw };
+        let (armed, lee) = (Armed::default(), Identity::parse("lee").expect("a name"));
+        let [armed_from, neighbor] = [7, 8].map(|it| SocketAddr::from(([192, 0, 2, it], 4711)));
+        let weigh = |from| weigh(&armed, &wish, None, from);
+
+        assert_eq!(weigh(armed_from), Err(Refusal::NotArmed));
+        armed.arm(kid, Source::of(armed_from.ip()), lee.clone(), clock::now());
+        let admitted = weigh(armed_from).expect("armed");
+        assert_eq!((admitted.level(), admitted.identity()), (Level::Knock, Some(&lee)));
+        assert_eq!(weigh(neighbor), Err(Refusal::NotArmed));
+        tokio::time::advance(open).await;
+        assert_eq!(weigh(armed_from), Err(Refusal::NotArmed));
     }
 
     /// Leads a switchboard to the point where client and tunnel are to be joined.

@@ -9,17 +9,18 @@ use anyhow::Context;
 use ringback_proto::dns::{Throttle, Zone};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use super::clients::{self, Door};
 use super::lobby::Lobby;
+use super::room::Room;
 use super::{House, tunnels};
 use crate::config::{Directory, PublicConfig, ResponderConfig};
 use crate::ingress::Listening;
-use crate::limits::{ACCEPT_PAUSE, BACKLOG, CLIENTS};
+use crate::limits::{ACCEPT_PAUSE, BACKLOG, STRANGERS_PER_NETWORK};
 use crate::responder::Responder;
 
 /// Every socket of the role, bound and not yet accepted from by anybody.
@@ -35,7 +36,6 @@ pub(super) struct Listeners {
 #[derive(Debug)]
 pub(super) struct RawPorts {
     open: BTreeMap<SocketAddr, CancellationToken>,
-    places: Arc<Semaphore>,
 }
 
 /// The responder's sockets, a pair for each address.
@@ -101,23 +101,20 @@ pub(super) fn open_responder(
 
 impl Listeners {
     /// Begins to accept, in tasks of the house.
-    pub(super) fn open(self, house: &Arc<House>) -> (RawPorts, Option<watch::Sender<Arc<Zone>>>) {
-        let places = Arc::new(Semaphore::new(CLIENTS));
+    pub(super) fn open(
+        self,
+        house: &Arc<House>,
+        room: Room,
+    ) -> (RawPorts, Option<watch::Sender<Arc<Zone>>>) {
         for (listener, listening) in self.named {
             let door = Door::Named(listening);
-            house.tasks.spawn(clients(
-                listener,
-                door,
-                places.clone(),
-                house.clone(),
-                house.stop.clone(),
-            ));
+            house.tasks.spawn(clients(listener, door, house.clone(), house.stop.clone()));
         }
-        let mut raw = RawPorts { open: BTreeMap::new(), places };
+        let mut raw = RawPorts { open: BTreeMap::new() };
         for (address, listener) in self.raw {
             raw.open(address, listener, house);
         }
-        let lobby = Arc::new(Lobby::default());
+        let lobby = Arc::new(Lobby::new(room.strangers, STRANGERS_PER_NETWORK));
         for listener in self.dial_back {
             house.tasks.spawn(strangers(listener, lobby.clone(), house.clone()));
         }
@@ -151,14 +148,7 @@ impl RawPorts {
 
     fn open(&mut self, address: SocketAddr, listener: TcpListener, house: &Arc<House>) {
         let close = house.stop.child_token();
-        let accepting = clients(
-            listener,
-            Door::Raw(address),
-            self.places.clone(),
-            house.clone(),
-            close.clone(),
-        );
-        house.tasks.spawn(accepting);
+        house.tasks.spawn(clients(listener, Door::Raw(address), house.clone(), close.clone()));
         self.open.insert(address, close);
     }
 }
@@ -167,21 +157,11 @@ fn raw_addresses(directory: &Directory) -> BTreeSet<SocketAddr> {
     directory.terminals().flat_map(|it| &it.services).filter_map(|it| it.raw).collect()
 }
 
-/// Accepts clients. One beyond the limit is closed at once: the newest loses.
-async fn clients(
-    listener: TcpListener,
-    door: Door,
-    places: Arc<Semaphore>,
-    house: Arc<House>,
-    close: CancellationToken,
-) {
+/// Accepts clients.
+async fn clients(listener: TcpListener, door: Door, house: Arc<House>, close: CancellationToken) {
     while let Some((stream, from)) = accept(&listener, &close).await {
-        let Ok(place) = places.clone().try_acquire_owned() else { continue };
-        let client = clients::serve(house.clone(), stream, from, door.clone());
-        house.tasks.spawn(async move {
-            client.await;
-            drop(place);
-        });
+        let place = house.lobby.enter(from.ip());
+        house.tasks.spawn(clients::serve(house.clone(), stream, from, door.clone(), place));
     }
 }
 

@@ -1,7 +1,8 @@
-//! Strangers at the dial-back port: whoever has not said a whole hello yet.
+//! Who has connected and not yet said what it wants: strangers at the dial-back port without a whole
+//! hello, clients without a whole request.
 //!
 //! Their number is bounded, and no network can fill it. When a limit is met the oldest loses: an
-//! honest private proxy says its hello within a few round trips, a silent stranger never does.
+//! honest one says all within a few round trips, a silent one never does.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -10,11 +11,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ringback_proto::dns::source_prefix;
 use tokio_util::sync::CancellationToken;
 
-use crate::limits::{STRANGERS, STRANGERS_PER_NETWORK};
-
 /// Everybody who waits.
-#[derive(Debug, Default)]
-pub(super) struct Lobby(Mutex<Waiting>);
+#[derive(Debug)]
+pub(super) struct Lobby {
+    room: usize,
+    room_per_network: usize,
+    waiting: Mutex<Waiting>,
+}
 
 #[derive(Debug, Default)]
 struct Waiting {
@@ -23,7 +26,7 @@ struct Waiting {
     networks: BTreeMap<IpAddr, BTreeSet<u64>>,
 }
 
-/// One stranger's place; it is free again when this is dropped.
+/// One's place; it is free again when this is dropped.
 #[derive(Debug)]
 pub(super) struct Place {
     lobby: Arc<Lobby>,
@@ -32,15 +35,20 @@ pub(super) struct Place {
 }
 
 impl Lobby {
+    /// Has room for so many, and for so many of one network.
+    pub(super) fn new(room: usize, room_per_network: usize) -> Self {
+        Self { room, room_per_network, waiting: Mutex::default() }
+    }
+
     /// Gives a newcomer a place, if need be the place of whoever has waited longest.
     pub(super) fn enter(self: &Arc<Self>, from: IpAddr) -> Place {
         let network = source_prefix(from);
         let mut waiting = self.waiting();
         let crowd = waiting.networks.get(&network);
-        let crowded = crowd.filter(|it| STRANGERS_PER_NETWORK <= it.len());
+        let crowded = crowd.filter(|it| self.room_per_network <= it.len());
         let oldest = match crowded {
             Some(crowd) => crowd.first().copied(),
-            None if STRANGERS <= waiting.places.len() => waiting.places.keys().next().copied(),
+            None if self.room <= waiting.places.len() => waiting.places.keys().next().copied(),
             None => None,
         };
         if let Some(oldest) = oldest {
@@ -54,7 +62,7 @@ impl Lobby {
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -87,6 +95,13 @@ impl Waiting {
 mod tests {
     use super::*;
 
+    const ROOM: usize = 64;
+    const ROOM_PER_NETWORK: usize = 16;
+
+    fn lobby() -> Arc<Lobby> {
+        Arc::new(Lobby::new(ROOM, ROOM_PER_NETWORK))
+    }
+
     fn from(network: u16, host: u8) -> IpAddr {
         let [a, b] = network.to_be_bytes();
         IpAddr::from([10, a, b, host])
@@ -94,19 +109,19 @@ mod tests {
 
     #[test]
     fn one_network_loses_its_own_oldest_and_nobody_elses() {
-        let lobby = Arc::new(Lobby::default());
+        let lobby = lobby();
         let honest = lobby.enter(from(1, 1));
-        let crowd: Vec<Place> = (0..2 * STRANGERS).map(|_| lobby.enter(from(2, 2))).collect();
+        let crowd: Vec<Place> = (0..2 * ROOM).map(|_| lobby.enter(from(2, 2))).collect();
         let lost = crowd.iter().filter(|it| it.lost.is_cancelled()).count();
-        assert_eq!(lost, 2 * STRANGERS - STRANGERS_PER_NETWORK);
-        assert!(crowd[0].lost.is_cancelled() && !crowd[2 * STRANGERS - 1].lost.is_cancelled());
+        assert_eq!(lost, 2 * ROOM - ROOM_PER_NETWORK);
+        assert!(crowd[0].lost.is_cancelled() && !crowd[2 * ROOM - 1].lost.is_cancelled());
         assert!(!honest.lost.is_cancelled());
     }
 
     #[test]
     fn when_all_is_full_the_oldest_of_all_loses() {
-        let lobby = Arc::new(Lobby::default());
-        let networks = 0..u16::try_from(STRANGERS + 1).unwrap();
+        let lobby = lobby();
+        let networks = 0..u16::try_from(ROOM + 1).unwrap();
         let places: Vec<Place> = networks.map(|it| lobby.enter(from(it, 1))).collect();
         let lost: Vec<usize> =
             (0..places.len()).filter(|it| places[*it].lost.is_cancelled()).collect();
@@ -115,8 +130,8 @@ mod tests {
 
     #[test]
     fn who_leaves_frees_the_place() {
-        let lobby = Arc::new(Lobby::default());
-        for _ in 0..3 * STRANGERS {
+        let lobby = lobby();
+        for _ in 0..3 * ROOM {
             drop(lobby.enter(from(3, 3)));
         }
         let waiting = lobby.waiting();

@@ -24,7 +24,7 @@ async fn no_octets_make_a_parser_panic() {
             client.write_all(&octets).await.unwrap();
             client.shutdown().await.unwrap();
             named += usize::from(name(&mut held, &listening).await.is_ok());
-            let _ = forwarded::rewrite(&octets, "192.0.2.1:1".parse().unwrap());
+            let _ = forwarded::rewrite(&octets, "192.0.2.1:1".parse().unwrap(), "http");
         }
     }
     // Both kinds were seen: what is spoiled a little is often whole still.

@@ -1,0 +1,67 @@
+//! How many there is room for at once, by the limit on open files.
+//!
+//! A client that is let in may need two descriptors, its own and its tunnel's; one that is not yet,
+//! and a stranger at the dial-back port, one. Some are kept for everything else.
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+use tracing::{debug, info, warn};
+
+use crate::limits::{CLIENTS, FEW_CLIENTS, INCOMPLETE, KEPT_FILES, STRANGERS};
+
+/// How many of each kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Room {
+    /// Clients that are held or served.
+    pub(super) clients: usize,
+    /// Clients that are not let in yet.
+    pub(super) incomplete: usize,
+    /// Strangers at the dial-back port.
+    pub(super) strangers: usize,
+}
+
+impl Room {
+    /// Raises the limit on open files as far as the system allows, and divides what it gives.
+    pub(super) fn make() -> Self {
+        let mut limit = getrlimit(Resource::Nofile);
+        limit.current = limit.maximum;
+        if let Err(fault) = setrlimit(Resource::Nofile, limit) {
+            debug!(%fault, "the limit on open files stays as it is");
+        }
+        let files = getrlimit(Resource::Nofile).current;
+        let files = files.and_then(|it| usize::try_from(it).ok()).unwrap_or(usize::MAX);
+        let room = Self::of(files);
+        let Self { clients, incomplete, .. } = room;
+        if clients < FEW_CLIENTS {
+            let cure = "raise the hard limit on open files (ulimit -Hn, LimitNOFILE=)";
+            warn!(files, clients, incomplete, cure, "RB-FILES: there is room for few clients");
+        } else {
+            info!(files, clients, incomplete, "room for clients");
+        }
+        room
+    }
+
+    fn of(files: usize) -> Self {
+        let free = files.saturating_sub(KEPT_FILES).max(files / 2);
+        let incomplete = INCOMPLETE.min(free / 4).max(1);
+        let strangers = STRANGERS.min(free / 8).max(1);
+        let clients = CLIENTS.min(free.saturating_sub(incomplete + strangers) / 2).max(1);
+        Self { clients, incomplete, strangers }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_are_let_in_have_a_descriptor() {
+        for files in [16, 64, 256, 1_024, 4_096, 20_000, 65_536, 1_048_576, usize::MAX] {
+            let Room { clients, incomplete, strangers } = Room::of(files);
+            assert!(2 * clients + incomplete + strangers < files, "{files}");
+            assert!(1 <= clients && 1 <= incomplete && 1 <= strangers, "{files}");
+        }
+        let most = Room { clients: CLIENTS, incomplete: INCOMPLETE, strangers: STRANGERS };
+        assert_eq!(Room::of(65_536), most);
+        assert_eq!(Room::of(20_000).incomplete, INCOMPLETE);
+    }
+}
