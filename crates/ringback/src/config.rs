@@ -14,7 +14,7 @@ mod public;
 mod responder;
 mod section;
 
-pub use access::{Access, Network};
+pub use access::{Access, Custody, Network};
 pub use bearer::BearerConfig;
 pub use directory::{Directory, ListedService, ListedTerminal, Route};
 pub use private::{Nat64, PrivateConfig, PublicProxy, ServiceTarget, Subscription};

@@ -5,6 +5,7 @@
 //! Whether a name is known, and whether a client may ring it, is asked elsewhere.
 
 mod connect;
+mod credential;
 pub mod forwarded;
 mod http;
 mod peek;
@@ -23,7 +24,9 @@ use tokio::time::timeout;
 
 use crate::{limits, socket};
 
-pub use refuse::{refuse, turn_away};
+pub use credential::{Credential, HeadPrint};
+pub use http::ask as head;
+pub use refuse::{challenge, refuse, turn_away};
 pub use stream::ClientStream;
 
 /// What a listener's clients speak.
@@ -63,6 +66,10 @@ pub struct Asked {
     pub port: Option<u16>,
     /// How to reply.
     pub protocol: Protocol,
+    /// What the client has shown with it.
+    pub credential: Credential,
+    /// Of the head that all this was read from, where it is still to be passed on.
+    pub head: Option<HeadPrint>,
 }
 
 /// A client that named no terminal, for [`turn_away`].
@@ -124,9 +131,7 @@ pub async fn name(stream: &mut TcpStream, listening: &Listening) -> Result<Asked
     // A socket that takes no options is a broken one, which shows when it is read.
     let _ = socket::tune(stream);
     let asked = timeout(limits::HEAD_PATIENCE, ask(stream, listening, &mut protocol)).await;
-    let (name, port) =
-        asked.unwrap_or(Err(Cause::Slow)).map_err(|cause| Unnamed { protocol, cause })?;
-    Ok(Asked { name, port, protocol })
+    asked.unwrap_or(Err(Cause::Slow)).map_err(|cause| Unnamed { protocol, cause })
 }
 
 /// Tells a client that it is connected (step I), where its protocol has words for that.
@@ -164,19 +169,21 @@ async fn ask(
     stream: &mut TcpStream,
     listening: &Listening,
     protocol: &mut Protocol,
-) -> Result<(TerminalName, Option<u16>), Cause> {
+) -> Result<Asked, Cause> {
     match listening {
-        Listening::Http => Ok((peek::until(stream, http::name).await?, None)),
-        Listening::Tls => Ok((peek::until(stream, tls::name).await?, None)),
+        Listening::Http => peek::until(stream, http::ask).await,
+        Listening::Tls => {
+            let name = peek::until(stream, tls::name).await?;
+            let (protocol, credential) = (Protocol::Tls, Credential::Nothing);
+            Ok(Asked { name, port: None, protocol, credential, head: None })
+        }
         Listening::Proxy => {
             let first = peek::until(stream, |octets| Ok(octets.first().copied())).await?;
-            let (name, port) = if first == socks::VERSION {
-                socks::ask(stream, protocol).await?
-            } else {
-                *protocol = Protocol::Connect;
-                connect::ask(stream).await?
-            };
-            Ok((name, Some(port)))
+            if first == socks::VERSION {
+                return socks::ask(stream, protocol).await;
+            }
+            *protocol = Protocol::Connect;
+            connect::ask(stream).await
         }
     }
 }

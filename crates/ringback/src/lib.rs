@@ -5,7 +5,10 @@ pub mod config;
 pub mod keys;
 pub mod limits;
 pub mod telemetry;
+pub mod users;
 
+pub mod assertion;
+pub mod gate;
 pub mod ingress;
 pub mod proxy_v2;
 pub mod socket;
@@ -18,6 +21,7 @@ pub mod private;
 pub mod public;
 pub mod responder;
 
+pub mod prompt;
 pub mod reload;
 
 mod clock;

@@ -30,10 +30,11 @@ use tracing::{error, info, warn};
 use crate::config::{
     BearerConfig, Config, Directory, ListedTerminal, PublicConfig, ResponderConfig, Route,
 };
+use crate::gate::{self, Gate};
 use crate::limits::{EVENTS, SEQUENCE_CHECK};
 use crate::reload::Reload;
 use crate::state::{self, Sequences};
-use crate::tunnel::{Acceptor, Talk};
+use crate::tunnel::{Acceptor, Identity, Talk};
 use crate::{clock, keys, telemetry};
 
 mod clients;
@@ -49,6 +50,8 @@ use listeners::RawPorts;
 struct House {
     directory: RwLock<Arc<Directory>>,
     acceptor: Acceptor,
+    gate: Gate,
+    identity: Identity,
     idle: Duration,
     happenings: mpsc::Sender<Happening>,
     ids: AtomicU64,
@@ -120,6 +123,7 @@ pub async fn run(
     let state = || format!("RB-STATE: cannot use {}", config.state.display());
     let _lock = state::open(&config.state).with_context(state)?;
     let sequences = Sequences::open(&config.state, clock::unix_seconds()).with_context(state)?;
+    gate::self_test(&config.directory).await?;
     let listeners = listeners::bind(&config)?;
     let tasks = TaskTracker::new();
     let (happenings, told) = mpsc::channel(EVENTS);
@@ -133,6 +137,8 @@ pub async fn run(
     let house = Arc::new(House {
         directory: RwLock::new(config.directory.clone()),
         acceptor: Acceptor::new(&config.identity),
+        gate: Gate::new(tasks.clone())?,
+        identity: config.identity.clone(),
         idle: config.idle,
         happenings,
         ids: AtomicU64::new(1),

@@ -2,12 +2,14 @@
 
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use ringback_proto::gate::{Identity, Level};
 use ringback_proto::switchboard::PublicKey;
 
 use super::section::Section;
 use crate::keys;
+use crate::users::Users;
 
 /// What a client must show before it may cause a ring for one service.
 #[derive(Clone, Debug)]
@@ -18,6 +20,19 @@ pub struct Access {
     pub allow: Vec<Network>,
     /// Keys that `ringback connect` may show, and what their holders are called.
     pub clients: Vec<(Identity, PublicKey)>,
+    /// Whom level `http` knows; there if it is asked for, and only then.
+    pub users: Option<Arc<Users>>,
+    /// What becomes of a request's credential.
+    pub custody: Custody,
+}
+
+/// What becomes of a credential once its client is admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Custody {
+    /// It was for the public proxy, and the service never sees it.
+    Consume,
+    /// It is the service's too, and is left in its request.
+    Pass,
 }
 
 /// An IP network, such as `192.0.2.0/24`; an address alone is a network of one.
@@ -25,6 +40,21 @@ pub struct Access {
 pub struct Network {
     first: IpAddr,
     bits: u8,
+}
+
+/// Knows the keys of [`read`] without reading any: who only answers DNS admits nobody, and has none
+/// of the files.
+pub(super) fn pass_over(section: &mut Section<'_>) -> Access {
+    for key in ["level", "allow", "client", "users", "credential"] {
+        section.has(key);
+    }
+    Access {
+        level: Level::Open,
+        allow: Vec::new(),
+        clients: Vec::new(),
+        users: None,
+        custody: Custody::Consume,
+    }
 }
 
 /// Reads `level` and what belongs to it from a `[[terminal.service]]` table.
@@ -50,7 +80,26 @@ pub(super) fn read(section: &mut Section<'_>) -> Access {
         section
             .wrong("client", "missing: level \"end-to-end\" needs one [[terminal.service.client]]");
     }
-    Access { level, allow, clients }
+    let (users, custody) = read_http(section, level);
+    Access { level, allow, clients, users, custody }
+}
+
+/// What belongs to level `http`.
+fn read_http(section: &mut Section<'_>, level: Level) -> (Option<Arc<Users>>, Custody) {
+    let (wanted, given) = (level == Level::Http, section.has("users"));
+    if wanted && !given {
+        let cure = "missing: level \"http\" needs a file of lines made by `ringback key user`";
+        section.wrong("users", cure);
+    }
+    if !wanted && given {
+        section.wrong("users", "give it with level = \"http\", and only there");
+    }
+    let users = if given { section.file("users", Users::read) } else { None };
+    let custody = section.text("credential");
+    if !wanted && custody.is_some() {
+        section.wrong("credential", "give it with level = \"http\", and only there");
+    }
+    (users.map(Arc::new).filter(|_| wanted), custody.unwrap_or(Custody::Consume))
 }
 
 impl Network {
@@ -66,6 +115,17 @@ impl Network {
                 (first.to_bits() ^ it.to_bits()) & !host == 0
             }
             (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+        }
+    }
+}
+
+impl FromStr for Custody {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "consume" => Ok(Self::Consume),
+            "pass" => Ok(Self::Pass),
+            _ => Err("must be \"consume\" or \"pass\""),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ringback_proto::access_request::{Kid, SealingKey};
 use ringback_proto::dns::Published;
+use ringback_proto::gate::Level;
 use ringback_proto::switchboard::{RoutePlan, Terminal};
 use ringback_proto::terminal::{CallNumber, Callee, ServiceId, TerminalName};
 
@@ -98,7 +99,7 @@ pub(super) fn read_names(root: &mut Section<'_>) -> Names {
     let mut names = Names::new();
     for mut section in root.sections("terminal") {
         let mut raw = BTreeSet::new();
-        let (_, published) = read_services(&mut section, &mut raw);
+        let (_, published) = read_services(&mut section, &mut raw, access::pass_over);
         if let Some(name) = section.required("name")
             && names.insert(name, published).is_some()
         {
@@ -156,7 +157,7 @@ impl Reader<'_> {
             section.seconds("linger_seconds", 0, 31_536_000, self.defaults.linger.as_secs());
         let spares = section.number("spares", 0, 8, 1);
         let routes = self.routes(section, number.as_ref());
-        let (services, published) = read_services(section, &mut self.raw);
+        let (services, published) = read_services(section, &mut self.raw, access::read);
         if section.lacks("service") {
             section.wrong("service", "missing: a terminal has one [[terminal.service]] or more");
         }
@@ -241,10 +242,12 @@ impl Reader<'_> {
 fn read_services(
     section: &mut Section<'_>,
     raw: &mut BTreeSet<SocketAddr>,
+    access: fn(&mut Section<'_>) -> Access,
 ) -> (Vec<ListedService>, Vec<Published>) {
     let (mut services, mut published) = (Vec::new(), Vec::new());
     for mut service in section.sections("service") {
-        if let Some((listed, srv)) = read_service(&mut service, raw, &services) {
+        let access = access(&mut service);
+        if let Some((listed, srv)) = read_service(&mut service, access, raw, &services) {
             published.extend(publish(&listed, srv));
             services.push(listed);
         }
@@ -255,6 +258,7 @@ fn read_services(
 
 fn read_service(
     section: &mut Section<'_>,
+    access: Access,
     taken: &mut BTreeSet<SocketAddr>,
     others: &[ListedService],
 ) -> Option<(ListedService, Option<String>)> {
@@ -267,7 +271,7 @@ fn read_service(
         http: section.flag("http"),
         tls: section.flag("tls"),
         forwarded: section.flag("forwarded"),
-        access: access::read(section),
+        access,
     };
     let srv: Option<String> = section.text("srv");
     if srv.is_some() && listed.raw.is_none() {
@@ -280,6 +284,11 @@ fn read_service(
     }
     if listed.forwarded && !listed.http {
         section.wrong("forwarded", "only requests reached by Host can carry it: set `http` too");
+    }
+    if listed.access.level == Level::Http && (listed.raw.is_some() || listed.tls) {
+        let cure = "raw TCP and TLS that is passed through carry no credential that could be \
+                    asked for: take `raw` and `tls` away, or ask for another level";
+        section.wrong("level", cure);
     }
     let twice = |test: fn(&ListedService) -> bool| test(&listed) && others.iter().any(test);
     if others.iter().any(|it| it.id == listed.id) {

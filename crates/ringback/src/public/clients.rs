@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use ringback_proto::gate::{Admitted, Level, Shown, Source, admit};
+use ringback_proto::gate::{Admitted, Level};
 use ringback_proto::hello::{ClientAddress, SessionId};
 use ringback_proto::refusal::Refusal;
 use ringback_proto::switchboard::{ClientId, Event, Paired, TunnelId};
@@ -20,13 +20,15 @@ use tokio::time::timeout;
 use tracing::{Instrument, debug, info, info_span};
 
 use super::{Happening, Held, House, Verdict};
-use crate::config::{ListedService, ListedTerminal};
-use crate::ingress::{self, Asked, ClientStream, Listening, Protocol, forwarded};
+use crate::assertion::Assertion;
+use crate::config::{Custody, ListedService, ListedTerminal};
+use crate::ingress::forwarded::{self, Telling};
+use crate::ingress::{self, Asked, ClientStream, Credential, HeadPrint, Listening, Protocol};
 use crate::limits::{ANSWER_PATIENCE, SAY_PATIENCE};
 use crate::splice::{Leg, Tally, splice};
 use crate::telemetry::{self, step};
 use crate::tunnel::Talk;
-use crate::{keys, socket};
+use crate::{clock, keys, socket};
 
 /// How clients of one listener say whom they want.
 #[derive(Clone, Debug)]
@@ -42,13 +44,18 @@ struct Wish {
     terminal: Arc<ListedTerminal>,
     service: ListedService,
     protocol: Protocol,
+    /// The request's head, if the service is to have it.
+    head: Option<HeadPrint>,
 }
 
 /// Serves one client from its arrival to its end.
 pub(super) async fn serve(house: Arc<House>, mut stream: TcpStream, from: SocketAddr, door: Door) {
-    let wish = match door {
+    let (wish, credential) = match door {
         Door::Raw(port) => match house.directory().behind(port) {
-            Some((terminal, service)) => Wish { terminal, service, protocol: Protocol::Raw },
+            Some((terminal, service)) => {
+                let wish = Wish { terminal, service, protocol: Protocol::Raw, head: None };
+                (wish, Credential::Nothing)
+            }
             None => return refuse(stream, Protocol::Raw, Refusal::Unknown).await,
         },
         Door::Named(listening) => {
@@ -58,7 +65,7 @@ pub(super) async fn serve(house: Arc<House>, mut stream: TcpStream, from: Socket
             };
             match named {
                 Ok(asked) => match wish(&house, &asked) {
-                    Ok(wish) => wish,
+                    Ok(wish) => (wish, asked.credential),
                     Err(refusal) => return refuse(stream, asked.protocol, refusal).await,
                 },
                 Err(unnamed) => {
@@ -68,9 +75,15 @@ pub(super) async fn serve(house: Arc<House>, mut stream: TcpStream, from: Socket
             }
         }
     };
-    let admitted = match weigh(&wish, from) {
+    let weighing = house.gate.weigh(&wish.service.access, &credential, from.ip()).await;
+    drop(credential);
+    let admitted = match weighing {
         Ok(admitted) => admitted,
-        Err(refusal) => return refuse(stream, wish.protocol, refusal).await,
+        Err(denied) => {
+            debug!(%from, code = denied.refusal.code(), "client not admitted");
+            let (stream, refusal) = (ClientStream::Plain(stream), denied.refusal);
+            return ingress::challenge(stream, wish.protocol, refusal, &denied.challenges).await;
+        }
     };
     begin(house, ClientStream::Plain(stream), from, wish, admitted).await;
 }
@@ -101,23 +114,38 @@ fn wish(house: &House, asked: &Asked) -> Result<Wish, Refusal> {
         Protocol::Socks5 | Protocol::Connect => Some(service.port) == asked.port,
     };
     let service = terminal.services.iter().find(fits).ok_or(Refusal::NoService)?.clone();
-    Ok(Wish { terminal, service, protocol })
+    Ok(Wish { terminal, service, protocol, head: asked.head })
 }
 
 async fn refuse(stream: TcpStream, protocol: Protocol, refusal: Refusal) {
     ingress::refuse(ClientStream::Plain(stream), protocol, refusal).await;
 }
 
-/// What the client has shown, weighed by the ring gate: without it nobody is rung.
-fn weigh(wish: &Wish, from: SocketAddr) -> Result<Admitted, Refusal> {
-    let access = &wish.service.access;
-    let allowed = access.allow.iter().any(|it| it.contains(from.ip()));
-    let shown = if allowed { Shown::Network } else { Shown::Nothing };
-    admit(access.level, shown, Source::of(from.ip())).ok_or(match access.level {
-        Level::Open | Level::Allow => Refusal::NotAllowed,
-        Level::Knock => Refusal::NotArmed,
-        Level::Http | Level::Mtls => Refusal::Unauthorized,
-        Level::EndToEnd => Refusal::EndToEndOnly,
+/// What the service is to be told in the request's head; `None` if the head is none of our business.
+fn telling(
+    house: &House,
+    wish: &Wish,
+    from: SocketAddr,
+    admitted: &Admitted,
+    session: SessionId,
+) -> Option<Telling> {
+    let Wish { terminal, service, protocol, head } = wish;
+    let by_credential = admitted.level() == Level::Http && service.http;
+    if !service.forwarded && !by_credential {
+        return None;
+    }
+    let identity = admitted.identity().and_then(|user| {
+        let (terminal, level) = (&terminal.name, admitted.level());
+        let assertion = Assertion { user, terminal, session, level };
+        assertion.sign(&house.identity, clock::unix_seconds())
+    });
+    // What SOCKS and CONNECT have carried was ours and never part of this head.
+    let ours = by_credential && *protocol == Protocol::Http;
+    Some(Telling {
+        client: service.forwarded.then_some(from),
+        identity,
+        consume: ours && service.access.custody == Custody::Consume,
+        admitted: *head,
     })
 }
 
@@ -137,7 +165,7 @@ async fn hold(
         session,
         terminal: wish.terminal.terminal.clone(),
         service: wish.service.id,
-        admitted,
+        admitted: admitted.clone(),
     };
     let (verdicts, told) = mpsc::channel(1);
     let held = Held { id: client, address: ClientAddress::from(from), verdicts };
@@ -145,7 +173,8 @@ async fn hold(
     let left = ingress::left(stream.socket(), wish.protocol);
     let event = match wait(client, told, left, &house.happenings).await {
         Waited::Joined { tunnel, talk, paired } => {
-            join(&house, stream, from, &wish, talk, &paired, session).await;
+            let telling = telling(&house, &wish, from, &admitted, session);
+            join(&house, stream, (wish.protocol, telling), talk, &paired, session).await;
             Event::SpliceEnded { client, tunnel }
         }
         Waited::Refused(refusal) => {
@@ -209,8 +238,7 @@ async fn leave(client: ClientId, mut told: mpsc::Receiver<Verdict>) -> Event {
 async fn join(
     house: &House,
     mut stream: ClientStream,
-    from: SocketAddr,
-    wish: &Wish,
+    (protocol, telling): (Protocol, Option<Telling>),
     talk: Talk,
     paired: &Paired,
     session: SessionId,
@@ -220,18 +248,16 @@ async fn join(
         // From its acknowledgement on, a client must see a cut and never an end.
         socket::arm(stream.socket())?;
         timeout(SAY_PATIENCE, async {
-            ingress::acknowledge(&mut stream, wish.protocol).await?;
+            ingress::acknowledge(&mut stream, protocol).await?;
             stream.write_all(&heard).await
         })
         .await??;
-        if !wish.service.forwarded {
-            return Ok(Tally::starting(0, heard.len()));
-        }
+        let Some(telling) = telling else { return Ok(Tally::starting(0, heard.len())) };
         // However the client came: a service that believes these fields must never read forged ones.
         let ClientStream::Plain(plain) = &mut stream else {
             return Ok(Tally::starting(0, heard.len()));
         };
-        let head = forwarded::take(plain, from).await.map_err(io::Error::other)?;
+        let head = forwarded::take(plain, &telling).await.map_err(io::Error::other)?;
         timeout(SAY_PATIENCE, async {
             tunnel.write_all(&head).await?;
             tunnel.flush().await
@@ -258,6 +284,7 @@ mod tests {
     use std::time::Duration;
 
     use ringback_proto::access_request::{Kid, SessionKeys, Sid};
+    use ringback_proto::gate::{Shown, Source, admit};
     use ringback_proto::hello::{Hello, Outcome, confirm_private};
     use ringback_proto::secret::Secret;
     use ringback_proto::switchboard::{Command, PublicKey, RoutePlan, Switchboard, Terminal};
@@ -265,7 +292,6 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::clock;
 
     const CLIENT: ClientId = ClientId(1);
     const TUNNEL: TunnelId = TunnelId(2);
