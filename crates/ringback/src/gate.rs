@@ -106,7 +106,7 @@ impl Gate {
             Credential::Field { value, .. } => Authorization::parse(value),
         };
         let known = match (authorization, credential) {
-            (Some(Authorization::Basic { user, password }), _) if users.have_passwords() => {
+            (Some(Authorization::Basic { user, password }), _) => {
                 self.password(users, &user, password, source).await?
             }
             (Some(Authorization::Digest(digest)), Credential::Field { method, target, .. })
@@ -134,7 +134,7 @@ impl Gate {
         password: Zeroizing<String>,
         source: Source,
     ) -> Result<Option<Identity>, Denied> {
-        let (known, hash) = users.password(user);
+        let Some((known, hash)) = users.password(user) else { return Ok(None) };
         let print = self.passwords.print(source, [user, &password, &hash.to_string()]);
         if self.passwords.knows(&print) {
             return Ok(known);

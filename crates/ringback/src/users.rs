@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
-use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::phc::{Output, PasswordHash, Salt};
 use argon2::password_hash::{CustomizedPasswordHasher, PasswordVerifier};
 use argon2::{Argon2, Params};
 use aws_lc_rs::digest::{SHA256, digest};
@@ -29,7 +29,7 @@ pub struct Users {
     digests: BTreeMap<Identity, Secret<32>>,
     tokens: Vec<(Identity, Secret<32>)>,
     /// What a password is compared with whose user is not known: it costs as much, and never fits.
-    decoy: PasswordHash,
+    decoy: Option<PasswordHash>,
     /// The same for Digest.
     decoy_digest: Secret<32>,
 }
@@ -67,7 +67,7 @@ pub fn digest_line(user: &Identity, realm: &Realm, password: &str) -> Zeroizing<
 /// A line for a program, and the token that it shows (Bearer): 256 random bits.
 pub fn token_line(user: &Identity) -> Result<(Zeroizing<String>, Zeroizing<String>), KeyFault> {
     let octets = Zeroizing::new(keys::random::<32>()?);
-    let token = Zeroizing::new(URL_SAFE_NO_PAD.encode(&*octets));
+    let token = Zeroizing::new(URL_SAFE_NO_PAD.encode(octets.as_slice()));
     let hash = hex(fingerprint(token.as_bytes()).expose());
     Ok((Zeroizing::new(format!("{user}:bearer:{hash}")), token))
 }
@@ -91,9 +91,7 @@ impl Users {
             return Err(BadUsers::Nobody);
         }
         let Reader { realm, passwords, digests, tokens, .. } = reader;
-        let like = passwords.values().next().and_then(|it| Params::try_from(it).ok());
-        // Of a random password: nobody knows it, and nobody ever will.
-        let decoy = hash(&keys::random::<32>()?, like.unwrap_or_default())?;
+        let decoy = passwords.values().next().map(decoy).transpose()?;
         let decoy_digest = Secret::new(keys::random()?);
         let realm = realm.unwrap_or_else(|| Realm("Ringback".to_owned()));
         Ok(Self { realm, passwords, digests, tokens, decoy, decoy_digest })
@@ -119,10 +117,12 @@ impl Users {
         !self.tokens.is_empty()
     }
 
-    /// What a user's password is compared with; for a stranger something that never fits.
-    pub(crate) fn password(&self, user: &str) -> (Option<Identity>, &PasswordHash) {
+    /// What a user's password is compared with; for a stranger something that never fits. `None` if
+    /// nobody shows a password.
+    pub(crate) fn password(&self, user: &str) -> Option<(Option<Identity>, &PasswordHash)> {
+        let decoy = self.decoy.as_ref()?;
         let found = Identity::parse(user).ok().and_then(|it| self.passwords.get_key_value(&it));
-        found.map_or((None, &self.decoy), |(user, hash)| (Some(user.clone()), hash))
+        Some(found.map_or((None, decoy), |(user, hash)| (Some(user.clone()), hash)))
     }
 
     /// What a user's Digest is made with; for a stranger something that never fits.
@@ -153,6 +153,14 @@ fn hash(password: &[u8], params: Params) -> Result<PasswordHash, KeyFault> {
     let salt = keys::random::<16>()?;
     let hashed = Argon2::default().hash_password_customized(password, &salt, None, None, params);
     hashed.map_err(|_| KeyFault::Kind("password that can be hashed"))
+}
+
+/// A hash like this one of a password that nobody knows, not even we: it is made backwards.
+fn decoy(like: &PasswordHash) -> Result<PasswordHash, KeyFault> {
+    let random = keys::random::<{ Output::MAX_LENGTH }>()?;
+    let octets = random.get(..like.hash.map_or(0, |it| it.len())).unwrap_or(&random);
+    let (salt, hash) = (Salt::new(&keys::random::<16>()?).ok(), Output::new(octets).ok());
+    Ok(PasswordHash { salt, hash, ..like.clone() })
 }
 
 /// H(user ":" realm ":" password), RFC 7616, 3.4.2.
@@ -263,7 +271,7 @@ mod tests {
         ];
         let text = format!("# people\n\n{}\r\n", lines.map(|it| it.to_string()).join("\n"));
         let users = Users::parse(&text).unwrap();
-        let (found, hash) = users.password("lee");
+        let (found, hash) = users.password("lee").unwrap();
         assert_eq!(found, Some(lee.clone()));
         assert!(password_fits("open:sesame", hash) && !password_fits("open", hash));
         let (found, secret) = users.digest("lee");
@@ -280,14 +288,14 @@ mod tests {
         let lee = Identity::parse("lee").unwrap();
         let cheap = hash(b"pw", Params::new(64, 3, 1, None).unwrap()).unwrap();
         let users = Users::parse(&format!("lee:{cheap}\n")).unwrap();
-        let (found, decoy) = users.password("eve");
+        let (found, decoy) = users.password("eve").unwrap();
         let cost = |it: &PasswordHash| {
             let params = Params::try_from(it).unwrap();
             (params.m_cost(), params.t_cost(), params.p_cost(), it.hash.unwrap().len())
         };
-        assert_eq!((found, cost(decoy)), (None, cost(users.password("lee").1)));
+        assert_eq!((found, cost(decoy)), (None, cost(users.password("lee").unwrap().1)));
         assert!(!password_fits("pw", decoy));
-        assert_eq!(users.password("lee").0, Some(lee));
+        assert_eq!(users.password("lee").unwrap().0, Some(lee));
     }
 
     #[test]

@@ -75,7 +75,7 @@ pub fn rewrite(octets: &[u8], telling: &Telling) -> Result<Option<Rewritten>, Ca
 
     let mut rewritten = text.into_bytes();
     let kept = |name: &str| {
-        !is_ours(name) && !(telling.consume && name.eq_ignore_ascii_case("authorization"))
+        !is_ours(name) && (!telling.consume || !name.eq_ignore_ascii_case("authorization"))
     };
     for field in head.fields.iter().filter(|it| kept(it.name)) {
         rewritten.extend_from_slice(field.name.as_bytes());
