@@ -134,7 +134,9 @@ impl Gate {
         password: Zeroizing<String>,
         source: Source,
     ) -> Result<Option<Identity>, Denied> {
-        let Some((known, hash)) = users.password(user) else { return Ok(None) };
+        // That nobody has no name is known without a hash.
+        let found = users.password(user).filter(|_| !user.is_empty());
+        let Some((known, hash)) = found else { return Ok(None) };
         let print = self.passwords.print(source, [user, &password, &hash.to_string()]);
         if self.passwords.knows(&print) {
             return Ok(known);

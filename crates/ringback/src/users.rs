@@ -32,6 +32,8 @@ pub struct Users {
     decoy: Option<PasswordHash>,
     /// The same for Digest.
     decoy_digest: Secret<32>,
+    /// Of the file's text: files that say the same have the same.
+    print: Secret<32>,
 }
 
 /// What a login is for, as clients show it: 1 to 64 printable ASCII characters without quotes.
@@ -94,7 +96,8 @@ impl Users {
         let decoy = passwords.values().next().map(decoy).transpose()?;
         let decoy_digest = Secret::new(keys::random()?);
         let realm = realm.unwrap_or_else(|| Realm("Ringback".to_owned()));
-        Ok(Self { realm, passwords, digests, tokens, decoy, decoy_digest })
+        let print = fingerprint(text.as_bytes());
+        Ok(Self { realm, passwords, digests, tokens, decoy, decoy_digest, print })
     }
 
     /// What the logins are for.
@@ -115,6 +118,11 @@ impl Users {
     /// Whether anybody shows a token.
     pub fn have_tokens(&self) -> bool {
         !self.tokens.is_empty()
+    }
+
+    /// By this a file is known again that several services name.
+    pub(crate) fn print(&self) -> [u8; 32] {
+        *self.print.expose()
     }
 
     /// What a user's password is compared with; for a stranger something that never fits. `None` if
