@@ -13,7 +13,7 @@ use crate::target;
 use crate::tool::tool;
 
 /// Debian's packages, and a file that each brings: a program, or a path with at most one `*`.
-const DEBIAN: [(&str, &str); 20] = [
+const DEBIAN: [(&str, &str); 22] = [
     ("chromium", "chromium"),
     ("conntrack", "conntrack"),
     ("curl", "curl"),
@@ -30,6 +30,8 @@ const DEBIAN: [(&str, &str); 20] = [
     ("openssh-server", "sshd"),
     ("postgresql", "/usr/lib/postgresql/*/bin/postgres"),
     ("python3", "python3"),
+    ("python3-cryptography", "/usr/lib/python3/dist-packages/cryptography/__init__.py"),
+    ("python3-jwt", "/usr/lib/python3/dist-packages/jwt/__init__.py"),
     ("python3-venv", "/usr/lib/python3*/ensurepip"),
     ("tayga", "tayga"),
     ("tcpdump", "tcpdump"),

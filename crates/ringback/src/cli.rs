@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use ringback_proto::gate::Identity;
 
 use crate::keys::Suite;
 use crate::telemetry::Format;
+use crate::users::Realm;
 
 /// Reach a server on a terminal behind an operator's NAT and firewall: it is rung, and calls back.
 #[derive(Debug, Parser)]
@@ -131,6 +133,26 @@ pub enum Key {
         #[arg(long, value_enum, default_value_t = Suite::Hpke)]
         suite: Suite,
     },
+    /// One line of a service's users file; the password is typed, or read from standard input.
+    User {
+        /// What the user is called.
+        name: Identity,
+        /// How it proves who it is.
+        #[command(flatten)]
+        by: Proof,
+    },
+}
+
+/// How a user of a service proves who it is; without either by a password that is shown (Basic).
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub struct Proof {
+    /// By a password that is never shown (Digest): what the login is for, the same for a whole file.
+    #[arg(long, value_name = "REALM")]
+    pub digest: Option<Realm>,
+    /// By a token that is made now and shown once (Bearer), for programs.
+    #[arg(long)]
+    pub bearer: bool,
 }
 
 /// How the demo is run.

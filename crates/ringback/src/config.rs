@@ -16,7 +16,7 @@ mod responder;
 mod section;
 mod tls;
 
-pub use access::{Access, Network};
+pub use access::{Access, Custody, Network};
 pub use bearer::BearerConfig;
 pub use budget::BudgetConfig;
 pub use directory::{Directory, ListedService, ListedTerminal, Route};

@@ -7,6 +7,7 @@
 
 mod certificate;
 mod connect;
+mod credential;
 pub mod forwarded;
 mod http;
 pub mod knock;
@@ -28,8 +29,9 @@ use tokio::time::timeout;
 
 use crate::{limits, socket};
 
+pub use credential::{Credential, HeadPrint};
 pub use lookahead::Lookahead;
-pub use refuse::{refuse, turn_away};
+pub use refuse::{challenge, refuse, turn_away};
 pub use stream::ClientStream;
 pub use tls_end::TlsEnd;
 
@@ -70,6 +72,10 @@ pub struct Asked {
     pub port: Option<u16>,
     /// How to reply.
     pub protocol: Protocol,
+    /// What the client has shown with it.
+    pub credential: Credential,
+    /// Of the head that all this was read from, where it is still to be passed on.
+    pub head: Option<HeadPrint>,
 }
 
 /// A client that named no terminal, for [`turn_away`].
@@ -131,14 +137,12 @@ pub async fn name(stream: &mut TcpStream, listening: &Listening) -> Result<Asked
     // A socket that takes no options is a broken one, which shows when it is read.
     let _ = socket::tune(stream);
     let asked = timeout(limits::HEAD_PATIENCE, ask(stream, listening, &mut protocol)).await;
-    let (name, port) =
-        asked.unwrap_or(Err(Cause::Slow)).map_err(|cause| Unnamed { protocol, cause })?;
-    Ok(Asked { name, port, protocol })
+    asked.unwrap_or(Err(Cause::Slow)).map_err(|cause| Unnamed { protocol, cause })
 }
 
-/// Waits for a whole HTTP head, and says which terminal it names; it stays on the stream.
-pub async fn name_inside(stream: &mut ClientStream) -> Result<TerminalName, Unnamed> {
-    let named = timeout(limits::HEAD_PATIENCE, stream.until(http::name)).await;
+/// Waits for a whole HTTP head, and says what it asks for; it stays on the stream.
+pub async fn name_inside(stream: &mut ClientStream) -> Result<Asked, Unnamed> {
+    let named = timeout(limits::HEAD_PATIENCE, stream.until(http::ask)).await;
     let protocol = Protocol::Http;
     named.unwrap_or(Err(Cause::Slow)).map_err(|cause| Unnamed { protocol, cause })
 }
@@ -178,19 +182,21 @@ async fn ask(
     stream: &mut TcpStream,
     listening: &Listening,
     protocol: &mut Protocol,
-) -> Result<(TerminalName, Option<u16>), Cause> {
+) -> Result<Asked, Cause> {
     match listening {
-        Listening::Http => Ok((peek::until(stream, http::name).await?, None)),
-        Listening::Tls => Ok((peek::until(stream, tls::name).await?, None)),
+        Listening::Http => peek::until(stream, http::ask).await,
+        Listening::Tls => {
+            let name = peek::until(stream, tls::name).await?;
+            let (protocol, credential) = (Protocol::Tls, Credential::Nothing);
+            Ok(Asked { name, port: None, protocol, credential, head: None })
+        }
         Listening::Proxy => {
             let first = peek::until(stream, |octets| Ok(octets.first().copied())).await?;
-            let (name, port) = if first == socks::VERSION {
-                socks::ask(stream, protocol).await?
-            } else {
-                *protocol = Protocol::Connect;
-                connect::ask(stream).await?
-            };
-            Ok((name, Some(port)))
+            if first == socks::VERSION {
+                return socks::ask(stream, protocol).await;
+            }
+            *protocol = Protocol::Connect;
+            connect::ask(stream).await
         }
     }
 }

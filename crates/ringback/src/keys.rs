@@ -179,7 +179,7 @@ impl TerminalKeys {
     }
 }
 
-fn read_secret(file: &Path) -> Result<String, KeyFault> {
+pub(crate) fn read_secret(file: &Path) -> Result<String, KeyFault> {
     let mode = fs::metadata(file)?.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(KeyFault::Exposed(mode));
@@ -207,11 +207,11 @@ fn with_suffix(name: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn hex(octets: &[u8]) -> String {
+pub(crate) fn hex(octets: &[u8]) -> String {
     octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
-fn unhex<const N: usize>(text: &str) -> Result<[u8; N], KeyFault> {
+pub(crate) fn unhex<const N: usize>(text: &str) -> Result<[u8; N], KeyFault> {
     let fault = || KeyFault::Kind("terminal key file: a key has the wrong length or letters");
     if text.len() != 2 * N || !text.bytes().all(|it| it.is_ascii_hexdigit()) {
         return Err(fault());

@@ -7,7 +7,10 @@ pub mod keys;
 pub mod limits;
 pub mod table;
 pub mod telemetry;
+pub mod users;
 
+pub mod assertion;
+pub mod gate;
 pub mod ingress;
 pub mod proxy_v2;
 pub mod socket;
@@ -21,6 +24,7 @@ pub mod private;
 pub mod public;
 pub mod responder;
 
+pub mod prompt;
 pub mod reload;
 
 mod clock;

@@ -118,6 +118,7 @@ pub const ONE_WISH: Duration = Duration::from_millis(300);
 
 /// Records that are appended to the journal of budgets before it is written anew, once nobody waits.
 pub const JOURNAL_RECORDS: usize = 10_000;
+
 // Clients that are not let in yet.
 
 /// Clients whose request, handshake or log-in is not complete; the oldest is closed.
@@ -132,9 +133,42 @@ pub const FEW_CLIENTS: usize = 1_024;
 pub const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
 /// Octets of a log-in on the knock page; a longer one is refused.
 pub const LOG_IN_OCTETS: usize = 1_024;
-/// Sources armed at once for one terminal; the one that knocked longest ago is forgotten.
-pub const ARMED_PER_TERMINAL: usize = 256;
-/// The same of all terminals.
+/// Sources armed at once for one service; the one that knocked longest ago is forgotten.
+pub const ARMED_PER_SERVICE: usize = 256;
+/// The same of all services.
 pub const ARMED: usize = 16_384;
 /// The longest time that a source can be armed for, in minutes.
 pub const KNOCK_MINUTES: u64 = 1_440;
+
+// Credentials.
+
+/// Lines of a users file; a longer file is a mistake.
+pub const USERS: usize = 4_096;
+/// Memory that one check of a password may take, in KiB; a line that asks for more is a mistake.
+pub const ARGON2_KIB: u32 = 64 * 1024;
+/// Passes over it; a line that asks for more is a mistake.
+pub const ARGON2_PASSES: u32 = 8;
+/// Lanes of it; a line that asks for more is a mistake.
+pub const ARGON2_LANES: u32 = 4;
+/// Passwords checked at once; the next wait for their turn.
+pub const PASSWORDS_AT_ONCE: usize = 2;
+/// Passwords that wait for their turn; the newest is refused.
+pub const PASSWORDS_QUEUED: usize = 64;
+/// How long a good credential is remembered, so that a page's many requests cost one check.
+pub const GOOD_LIFE: Duration = Duration::from_secs(120);
+/// Good credentials remembered; the oldest is forgotten, and checked when it comes again.
+pub const GOOD_CREDENTIALS: usize = 4_096;
+/// Wrong credentials of one source within the window; then it has to wait for the window's end.
+pub const FAILURES: u32 = 10;
+/// How long failures count, from the first one on.
+pub const FAILURES_WINDOW: Duration = Duration::from_secs(300);
+/// Sources whose failures are counted; the one that failed first is forgotten.
+pub const FAILING_SOURCES: usize = 16_384;
+/// How long a nonce of Digest is good; then the client gets a new one and its user notices nothing.
+pub const NONCE_LIFE: Duration = Duration::from_secs(300);
+/// Used nonces whose counts are kept; of the oldest and all made before it no count is good any more.
+pub const NONCES_USED: usize = 4_096;
+/// How long a service may believe an asserted identity.
+pub const ASSERTION_LIFE: Duration = Duration::from_secs(60);
+/// Octets of a password that is typed or piped in; a longer one is refused.
+pub const PASSWORD_OCTETS: u64 = 1_024;

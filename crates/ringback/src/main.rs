@@ -4,13 +4,15 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use ringback::cli::{Cli, Command, File, Key};
+use ringback::cli::{Cli, Command, File, Key, Proof};
 use ringback::config::{Config, Mistakes};
 use ringback::limits::{LAST_THREADS, ONE_WISH};
 use ringback::reload::Reload;
-use ringback::{budget, demo, doctor, keys, operator, private, public, telemetry};
+use ringback::{budget, demo, doctor, keys, operator, private, prompt, public, telemetry, users};
+use ringback_proto::gate::Identity;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 /// The exit code of bad usage or a bad configuration (sysexits.h, EX_USAGE).
 const BAD_USAGE: u8 = 64;
@@ -70,6 +72,9 @@ async fn run(command: Command, stop: CancellationToken) -> anyhow::Result<ExitCo
         Command::Key { of: Key::Identity { out } } => told(keys::make_identity(&out), &out)?,
         Command::Key { of: Key::Terminal { out, suite } } => {
             told(keys::make_terminal(&out, suite), &out)?;
+        }
+        Command::Key { of: Key::User { name, by } } => {
+            println!("{}", &*user(&name, by, &stop).await.context("RB-KEY: no line for a user")?);
         }
         Command::Visit { dns, port, host } => {
             println!("{}", serde_json::to_string(&demo::visit(dns, &host, port, "/").await?)?);
@@ -150,6 +155,24 @@ async fn signals(stop: CancellationToken, with_parent: bool) -> anyhow::Error {
 /// Resolves when whoever holds the other end of our standard input is gone.
 async fn orphaned() {
     let _ = tokio::io::copy(&mut tokio::io::stdin(), &mut tokio::io::sink()).await;
+}
+
+/// A line for a users file.
+async fn user(
+    name: &Identity,
+    by: Proof,
+    stop: &CancellationToken,
+) -> anyhow::Result<Zeroizing<String>> {
+    if by.bearer {
+        let (line, token) = users::token_line(name)?;
+        eprintln!("the token, shown this once: {}", &*token);
+        return Ok(line);
+    }
+    let password = prompt::new_password(stop).await?;
+    match by.digest {
+        Some(realm) => Ok(users::digest_line(name, &realm, &password)),
+        None => Ok(users::password_line(name, &password)?),
+    }
 }
 
 fn told(

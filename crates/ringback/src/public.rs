@@ -32,10 +32,11 @@ use crate::config::{
     BearerConfig, BudgetConfig, Config, Directory, ListedTerminal, PublicConfig, ResponderConfig,
     Route,
 };
+use crate::gate::{self, Gate};
 use crate::limits::{EVENTS, INCOMPLETE_PER_NETWORK, SEQUENCE_CHECK};
 use crate::reload::Reload;
 use crate::state::{self, Sequences};
-use crate::tunnel::{Acceptor, Talk};
+use crate::tunnel::{Acceptor, Identity, Talk};
 use crate::{clock, journal, keys, telemetry};
 
 mod armed;
@@ -58,6 +59,8 @@ use purse::{Paid, Purse, Unpaid};
 struct House {
     directory: RwLock<Arc<Directory>>,
     acceptor: Acceptor,
+    gate: Gate,
+    identity: Identity,
     idle: Duration,
     happenings: mpsc::Sender<Happening>,
     ids: AtomicU64,
@@ -139,6 +142,7 @@ pub async fn run(
     let sequences = Sequences::open(&config.state, clock::unix_seconds()).with_context(state)?;
     let (purse, written) =
         Purse::open(&config.state, config.budget.rules.clone()).with_context(state)?;
+    gate::self_test(&config.directory).await?;
     let listeners = listeners::bind(&config)?;
     let files = room::Room::make();
     let tasks = TaskTracker::new();
@@ -154,6 +158,8 @@ pub async fn run(
     let house = Arc::new(House {
         directory: RwLock::new(config.directory.clone()),
         acceptor: Acceptor::new(&config.identity),
+        gate: Gate::new(tasks.clone())?,
+        identity: config.identity.clone(),
         idle: config.idle,
         happenings,
         ids: AtomicU64::new(1),

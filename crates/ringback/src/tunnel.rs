@@ -16,6 +16,7 @@ use std::task::{Context, Poll};
 use aws_lc_rs::signature::Ed25519KeyPair;
 use ringback_proto::access_request::Sid;
 use ringback_proto::switchboard::PublicKey;
+use rustls::SignatureScheme;
 use rustls::crypto::aws_lc_rs::sign::any_eddsa_type;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use rustls::sign::CertifiedKey;
@@ -109,6 +110,12 @@ impl Identity {
         let public = PublicKey::parse(&spki).ok_or(BadKey::Ed25519)?;
         let certificate = vec![CertificateDer::from(spki.to_vec())];
         Ok(Self { key: Arc::new(CertifiedKey::new(certificate, key)), public })
+    }
+
+    /// Signs what can be taken for nothing that TLS signs (RFC 8446, 4.4.3): no text that begins
+    /// with 64 spaces.
+    pub(crate) fn sign(&self, said: &[u8]) -> Option<Vec<u8>> {
+        self.key.key.choose_scheme(&[SignatureScheme::ED25519])?.sign(said).ok()
     }
 
     /// The key that others know this proxy by.

@@ -248,9 +248,12 @@ impl Fleet {
         }
         fleet.make_certificate()?;
         ensure!(made == 6, "the comments tell of {made} commands that make keys");
-        let password = fleet.path("smpp.password");
-        std::fs::write(&password, "secret\n")?;
-        std::fs::set_permissions(password, std::fs::Permissions::from_mode(0o600))?;
+        let user = format!("robot:bearer:{}\n", "0".repeat(64));
+        for (name, text) in [("smpp.password", "secret\n"), ("car7.users", &user)] {
+            std::fs::write(fleet.path(name), text)?;
+            let secret = std::fs::Permissions::from_mode(0o600);
+            std::fs::set_permissions(fleet.path(name), secret)?;
+        }
         Ok(fleet)
     }
 

@@ -1,5 +1,7 @@
 //! Who may reach a service: the level of security that it asks for, and all that the level needs.
 
+use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringback_proto::gate::{Identity, Level};
@@ -7,6 +9,7 @@ pub use ringback_proto::network::Network;
 use ringback_proto::switchboard::PublicKey;
 
 use super::section::Section;
+use crate::users::Users;
 use crate::{keys, limits};
 
 /// What a client must show before it may cause a ring for one service.
@@ -20,6 +23,35 @@ pub struct Access {
     pub clients: Vec<(Identity, PublicKey)>,
     /// How long a log-in arms its source at level `knock`.
     pub knock: Duration,
+    /// Whom levels `http` and `knock` know; there if it is asked for, and only then.
+    pub users: Option<Arc<Users>>,
+    /// What becomes of a request's credential.
+    pub custody: Custody,
+}
+
+/// What becomes of a credential once its client is admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Custody {
+    /// It was for the public proxy, and the service never sees it.
+    Consume,
+    /// It is the service's too, and is left in its request.
+    Pass,
+}
+
+/// Knows the keys of [`read`] without reading any: who only answers DNS admits nobody, and has none
+/// of the files.
+pub(super) fn pass_over(section: &mut Section<'_>) -> Access {
+    for key in ["level", "allow", "client", "users", "credential", "knock_minutes"] {
+        section.has(key);
+    }
+    Access {
+        level: Level::Open,
+        allow: Vec::new(),
+        clients: Vec::new(),
+        knock: Duration::ZERO,
+        users: None,
+        custody: Custody::Consume,
+    }
 }
 
 /// Reads `level` and what belongs to it from a `[[terminal.service]]` table.
@@ -45,12 +77,47 @@ pub(super) fn read(section: &mut Section<'_>) -> Access {
         section
             .wrong("client", "missing: level \"end-to-end\" needs one [[terminal.service.client]]");
     }
+    let (users, custody) = read_users(section, level);
+    let knock = read_knock(section, level);
+    Access { level, allow, clients, knock, users, custody }
+}
+
+/// What belongs to the levels that know users by name.
+fn read_users(section: &mut Section<'_>, level: Level) -> (Option<Arc<Users>>, Custody) {
+    let (wanted, given) = (matches!(level, Level::Http | Level::Knock), section.has("users"));
+    if wanted && !given {
+        let cure = "missing: this level needs a file of lines made by `ringback key user`";
+        section.wrong("users", cure);
+    }
+    if !wanted && given {
+        section.wrong("users", "give it with level = \"http\" or \"knock\", and only there");
+    }
+    let users = if given { section.file("users", Users::read) } else { None };
+    let custody = section.text("credential");
+    if level != Level::Http && custody.is_some() {
+        section.wrong("credential", "give it with level = \"http\", and only there");
+    }
+    (users.map(Arc::new).filter(|_| wanted), custody.unwrap_or(Custody::Consume))
+}
+
+/// How long a log-in opens the service's port.
+fn read_knock(section: &mut Section<'_>, level: Level) -> Duration {
     if level != Level::Knock && section.has("knock_minutes") {
         section.wrong("knock_minutes", "give it with level = \"knock\", and only there");
     }
     if level == Level::Knock && section.lacks("raw") {
         section.wrong("level", "a knock opens a port of the service's own: give `raw` too");
     }
-    let knock = 60 * section.number("knock_minutes", 1, limits::KNOCK_MINUTES, 10);
-    Access { level, allow, clients, knock: Duration::from_secs(knock) }
+    Duration::from_secs(60 * section.number("knock_minutes", 1, limits::KNOCK_MINUTES, 10))
+}
+
+impl FromStr for Custody {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "consume" => Ok(Self::Consume),
+            "pass" => Ok(Self::Pass),
+            _ => Err("must be \"consume\" or \"pass\""),
+        }
+    }
 }

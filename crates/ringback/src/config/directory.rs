@@ -107,7 +107,7 @@ pub(super) fn read_names(root: &mut Section<'_>) -> Names {
     let mut names = Names::new();
     for mut section in root.sections("terminal") {
         let mut raw = BTreeSet::new();
-        let (_, published) = read_services(&mut section, &mut raw, tls::leave);
+        let (_, published) = read_services(&mut section, &mut raw, &Reading::NAMES);
         if let Some(name) = section.required("name")
             && names.insert(name, published).is_some()
         {
@@ -171,7 +171,7 @@ impl Reader<'_> {
         let waiting = section.number("waiting", 1, 4_096, 64);
         let tenant = self.tenant(section);
         let routes = self.routes(section, number.as_ref());
-        let (services, published) = read_services(section, &mut self.raw, tls::read);
+        let (services, published) = read_services(section, &mut self.raw, &Reading::WHOLE);
         if section.lacks("service") {
             section.wrong("service", "missing: a terminal has one [[terminal.service]] or more");
         }
@@ -268,17 +268,25 @@ impl Reader<'_> {
     }
 }
 
-/// How the end of a service's TLS is read, or left.
-type ReadTls = fn(&mut Section<'_>, Level, (bool, bool)) -> Option<TlsEnd>;
+/// How those keys of a service are read that only a public proxy has a use for.
+struct Reading {
+    access: fn(&mut Section<'_>) -> Access,
+    tls: fn(&mut Section<'_>, Level, (bool, bool)) -> Option<TlsEnd>,
+}
+
+impl Reading {
+    const WHOLE: Self = Self { access: access::read, tls: tls::read };
+    const NAMES: Self = Self { access: access::pass_over, tls: tls::leave };
+}
 
 fn read_services(
     section: &mut Section<'_>,
     raw: &mut BTreeSet<SocketAddr>,
-    read_tls: ReadTls,
+    reading: &Reading,
 ) -> (Vec<ListedService>, Vec<Published>) {
     let (mut services, mut published) = (Vec::new(), Vec::new());
     for mut service in section.sections("service") {
-        if let Some((listed, srv)) = read_service(&mut service, raw, &services, read_tls) {
+        if let Some((listed, srv)) = read_service(&mut service, raw, &services, reading) {
             published.extend(publish(&listed, srv));
             services.push(listed);
         }
@@ -291,19 +299,19 @@ fn read_service(
     section: &mut Section<'_>,
     taken: &mut BTreeSet<SocketAddr>,
     others: &[ListedService],
-    read_tls: ReadTls,
+    reading: &Reading,
 ) -> Option<(ListedService, Option<String>)> {
     let id = u16::try_from(section.number("id", 0, 65_535, 0)).ok()?;
     let port = u16::try_from(section.number("port", 1, 65_535, 80)).ok()?;
     let (http, tls) = (section.flag("http"), section.flag("tls"));
-    let access = access::read(section);
+    let access = (reading.access)(section);
     let listed = ListedService {
         id: ServiceId(id),
         port,
         raw: section.text("raw"),
         http,
         tls,
-        tls_end: read_tls(section, access.level, (tls, http)),
+        tls_end: (reading.tls)(section, access.level, (tls, http)),
         forwarded: section.flag("forwarded"),
         access,
     };
@@ -318,6 +326,13 @@ fn read_service(
     }
     if listed.forwarded && !listed.http {
         section.wrong("forwarded", "only requests reached by Host can carry it: set `http` too");
+    }
+    if listed.access.level == Level::Http
+        && (listed.raw.is_some() || (listed.tls && listed.tls_end.is_none()))
+    {
+        let cure = "raw TCP and TLS that is passed through carry no credential that could be \
+                    asked for: take `raw` away, end TLS here by `certificate`, or ask for another level";
+        section.wrong("level", cure);
     }
     let twice = |test: fn(&ListedService) -> bool| test(&listed) && others.iter().any(test);
     if others.iter().any(|it| it.id == listed.id) {

@@ -1,4 +1,5 @@
-//! Tells an HTTP service who its client is (RFC 7239), and lets no client say it for itself.
+//! Tells an HTTP service who its client is (RFC 7239, and `Ringback-Identity`), and lets no client
+//! say it for itself.
 //!
 //! Rewrites one head, and so asks for the connection to be closed after it: a second request on the
 //! same connection would reach the service as its client wrote it.
@@ -7,8 +8,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use tokio::time::timeout;
 
-use super::http::{Head, authority};
-use super::{Cause, ClientStream, Protocol, Unnamed};
+use super::http::{Head, authority, print};
+use super::{Cause, ClientStream, HeadPrint, Protocol, Unnamed};
 use crate::limits;
 
 /// A head as the service is to have it.
@@ -20,11 +21,24 @@ pub struct Rewritten {
     pub head: Vec<u8>,
 }
 
+/// What a service is told of its client, and what is kept from it.
+#[derive(Clone, Debug)]
+pub struct Telling {
+    /// Where the client is, if the service is to know.
+    pub client: Option<SocketAddr>,
+    /// Who the client is, signed, if it was asked.
+    pub identity: Option<String>,
+    /// Whether the request's credential was for the public proxy alone.
+    pub consume: bool,
+    /// The head by which the client was admitted; no other is passed on.
+    pub admitted: Option<HeadPrint>,
+}
+
 /// Takes the client's head off the stream; the rewritten one is to be sent before anything else.
-pub async fn take(stream: &mut ClientStream, client: SocketAddr) -> Result<Vec<u8>, Unnamed> {
+pub async fn take(stream: &mut ClientStream, telling: &Telling) -> Result<Vec<u8>, Unnamed> {
     let scheme = stream.scheme();
     let taking = async {
-        let rewritten = stream.until(|octets| rewrite(octets, client, scheme)).await?;
+        let rewritten = stream.until(|octets| rewrite(octets, telling, scheme)).await?;
         stream.take_off(rewritten.replaces).await?;
         Ok(rewritten.head)
     };
@@ -33,29 +47,39 @@ pub async fn take(stream: &mut ClientStream, client: SocketAddr) -> Result<Vec<u
 }
 
 /// Rewrites a head once it is whole; `scheme` is how the client came.
-pub fn rewrite(
-    octets: &[u8],
-    client: SocketAddr,
-    scheme: &str,
-) -> Result<Option<Rewritten>, Cause> {
+pub fn rewrite(octets: &[u8], telling: &Telling, scheme: &str) -> Result<Option<Rewritten>, Cause> {
     let Some(head) = Head::parse(octets)? else { return Ok(None) };
+    let whole = octets.get(..head.octets).unwrap_or(octets);
+    if telling.admitted.is_some_and(|it| it != print(whole)) {
+        return Err(Cause::Malformed);
+    }
     let host = head.authority()?;
     authority(host)?;
     let upgrade = head.values("upgrade").next().is_some()
         && head.values("connection").any(|it| has_token(it, "upgrade"));
 
     let mut text = format!("{} {} HTTP/1.{}\r\n", head.method, head.target, head.minor);
-    text += &match client.ip().to_canonical() {
-        IpAddr::V4(ip) => format!("Forwarded: for={ip};host=\"{host}\";proto={scheme}\r\n"),
-        IpAddr::V6(ip) => format!("Forwarded: for=\"[{ip}]\";host=\"{host}\";proto={scheme}\r\n"),
-    };
-    text += &format!("X-Forwarded-For: {}\r\n", client.ip().to_canonical());
+    if let Some(ip) = telling.client.map(|it| it.ip().to_canonical()) {
+        text += &match ip {
+            IpAddr::V4(ip) => format!("Forwarded: for={ip};host=\"{host}\";proto={scheme}\r\n"),
+            IpAddr::V6(ip) => {
+                format!("Forwarded: for=\"[{ip}]\";host=\"{host}\";proto={scheme}\r\n")
+            }
+        };
+        text += &format!("X-Forwarded-For: {ip}\r\n");
+    }
+    if let Some(identity) = &telling.identity {
+        text += &format!("Ringback-Identity: {identity}\r\n");
+    }
     // An upgrade closes too: a service that ignores it would otherwise listen for a second request.
     // To one that follows it, the connection is HTTP's no more and `close` says nothing.
     text += if upgrade { "Connection: Upgrade, close\r\n" } else { "Connection: close\r\n" };
 
     let mut rewritten = text.into_bytes();
-    for field in head.fields.iter().filter(|it| !is_ours(it.name)) {
+    let kept = |name: &str| {
+        !is_ours(name) && (!telling.consume || !name.eq_ignore_ascii_case("authorization"))
+    };
+    for field in head.fields.iter().filter(|it| kept(it.name)) {
         rewritten.extend_from_slice(field.name.as_bytes());
         rewritten.extend_from_slice(b": ");
         rewritten.extend_from_slice(field.value);
@@ -69,10 +93,16 @@ pub fn rewrite(
 fn is_ours(name: &str) -> bool {
     let name = name.to_ascii_lowercase().replace('_', "-");
     match name.as_str() {
-        "connection" | "keep-alive" | "proxy-connection" | "forwarded" | "x-real-ip" => true,
-        other => other.starts_with("x-forwarded-"),
+        "connection" | "keep-alive" | "proxy-connection" | "proxy-authorization" => true,
+        "forwarded" | "x-real-ip" | "remote-user" | "x-remote-user" | "x-authenticated-user" => {
+            true
+        }
+        other => SAID_BY_PROXIES.iter().any(|it| other.starts_with(it)),
     }
 }
+
+/// What fields begin with in which proxies tell services of clients.
+const SAID_BY_PROXIES: [&str; 3] = ["x-forwarded-", "x-auth-request-", "ringback-"];
 
 fn has_token(value: &[u8], token: &str) -> bool {
     value.split(|it| *it == b',').any(|it| it.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
@@ -120,11 +150,43 @@ mod tests {
     #[test]
     fn a_host_that_is_no_name_is_not_quoted_to_the_service() {
         let head = b"GET / HTTP/1.1\r\nHost: a\";for=b\r\n\r\n";
-        assert_eq!(rewrite(head, "192.0.2.7:1".parse().unwrap(), "http"), Err(Cause::Nameless));
-        assert_eq!(rewrite(&head[..9], "192.0.2.7:1".parse().unwrap(), "http"), Ok(None));
+        assert_eq!(rewrite(head, &telling("192.0.2.7:1"), "http"), Err(Cause::Nameless));
+        assert_eq!(rewrite(&head[..9], &telling("192.0.2.7:1"), "http"), Ok(None));
+    }
+
+    #[test]
+    fn an_identity_is_told_once_and_the_credential_only_if_it_is_to_be_passed_on() {
+        let head = "GET / HTTP/1.1\r\nHost: a.b\r\nAuthorization: Basic YTpi\r\n\
+            Ringback-Identity: eve\r\nRINGBACK_IDENTITY: eve\r\nRemote-User: eve\r\n\
+            X-Auth-Request-Email: eve\r\nProxy-Authorization: Basic YTpi\r\n\r\n";
+        let mut told = Telling { client: None, identity: Some("lee".into()), ..telling("[::1]:1") };
+        let text = |told: &Telling| {
+            let rewritten = rewrite(head.as_bytes(), told, "http").unwrap().unwrap();
+            String::from_utf8(rewritten.head).unwrap()
+        };
+        told.consume = true;
+        let kept = "Ringback-Identity: lee\r\nConnection: close\r\nHost: a.b\r\n";
+        assert_eq!(text(&told), format!("GET / HTTP/1.1\r\n{kept}\r\n"));
+        told.consume = false;
+        let passed = "Authorization: Basic YTpi\r\n";
+        assert_eq!(text(&told), format!("GET / HTTP/1.1\r\n{kept}{passed}\r\n"));
+    }
+
+    #[test]
+    fn no_other_head_than_the_admitted_one_is_passed_on() {
+        let head = b"GET / HTTP/1.1\r\nHost: a.b\r\n\r\n";
+        let told = Telling { admitted: Some(print(head)), ..telling("192.0.2.7:1") };
+        assert!(rewrite(head, &told, "http").unwrap().is_some());
+        let other = b"GET /b HTTP/1.1\r\nHost: a.b\r\n\r\n";
+        assert_eq!(rewrite(other, &told, "http"), Err(Cause::Malformed));
+    }
+
+    fn telling(client: &str) -> Telling {
+        let client = Some(client.parse().unwrap());
+        Telling { client, identity: None, consume: false, admitted: None }
     }
 
     fn ours(head: &str, client: &str) -> Rewritten {
-        rewrite(head.as_bytes(), client.parse().unwrap(), "http").unwrap().unwrap()
+        rewrite(head.as_bytes(), &telling(client), "http").unwrap().unwrap()
     }
 }

@@ -1,12 +1,14 @@
-//! The terminal's name in the head of an HTTP/1 request (RFC 9112).
+//! What the head of an HTTP/1 request (RFC 9112) asks for, and what it shows to be let in.
 //!
-//! Reads what names the terminal and nothing else: framing, bodies and later requests are between
+//! Reads that, in one go, and nothing else: framing, bodies and later requests are between
 //! the client and the service, who both get every octet as it was sent.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use httparse::{EMPTY_HEADER, Error, Header, Request, Status};
 use ringback_proto::terminal::TerminalName;
+use zeroize::Zeroizing;
 
-use super::Cause;
+use super::{Asked, Cause, Credential, HeadPrint, Protocol};
 use crate::limits;
 
 /// How HTTP/2 begins when nobody has been asked (RFC 9113, 3.4).
@@ -21,10 +23,20 @@ pub(super) struct Head<'h> {
     pub(super) fields: Vec<Header<'h>>,
 }
 
-/// The one host that a whole head names.
-pub(super) fn name(octets: &[u8]) -> Result<Option<TerminalName>, Cause> {
+/// What a whole head asks for: the one host it names, and the credential it shows.
+pub(super) fn ask(octets: &[u8]) -> Result<Option<Asked>, Cause> {
     let Some(head) = Head::parse(octets)? else { return Ok(None) };
-    head.authority().and_then(authority).map(|(name, _)| Some(name))
+    let (name, _) = authority(head.authority()?)?;
+    let (protocol, credential) = (Protocol::Http, head.credential("authorization"));
+    let head = Some(print(octets.get(..head.octets).unwrap_or(octets)));
+    Ok(Some(Asked { name, port: None, protocol, credential, head }))
+}
+
+/// What a head is known again by.
+pub(super) fn print(head: &[u8]) -> HeadPrint {
+    let mut print = [0; 32];
+    print.copy_from_slice(digest(&SHA256, head).as_ref());
+    HeadPrint(print)
 }
 
 impl<'h> Head<'h> {
@@ -63,6 +75,28 @@ impl<'h> Head<'h> {
     pub(super) fn values(&self, name: &str) -> impl Iterator<Item = &'h [u8]> {
         let same = move |it: &&Header<'h>| it.name.eq_ignore_ascii_case(name);
         self.fields.iter().filter(same).map(|it| it.value)
+    }
+
+    /// The credential in a field, if it is the only one of the head: a request whose two fields
+    /// could be read by two parties is odd.
+    pub(super) fn credential(&self, field: &str) -> Credential {
+        let is_one = |it: &&Header<'_>| {
+            ["authorization", "proxy-authorization"]
+                .iter()
+                .any(|one| it.name.eq_ignore_ascii_case(one))
+        };
+        let mut values = self.fields.iter().filter(is_one);
+        let (Some(first), more) = (values.next(), values.next()) else {
+            return Credential::Nothing;
+        };
+        let (true, None, Ok(value)) =
+            (first.name.eq_ignore_ascii_case(field), more, std::str::from_utf8(first.value))
+        else {
+            return Credential::Odd;
+        };
+        let value = Zeroizing::new(value.to_owned());
+        let (method, target) = (self.method.to_owned(), self.target.to_owned());
+        Credential::Field { value, method, target }
     }
 
     /// What the request is for: the target's authority if it has one, which `Host` must not
@@ -179,6 +213,37 @@ mod tests {
     fn more_fields_than_the_limit_are_too_long() {
         let head = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(limits::HEAD_FIELDS + 1));
         assert_eq!(name(head.as_bytes()), Err(Cause::Long));
+    }
+
+    #[test]
+    fn a_head_shows_one_credential_or_an_odd_one() {
+        let shown = |fields: &str, wanted: &str| {
+            let head = format!("GET /a HTTP/1.1\r\nHost: a.b\r\n{fields}\r\n");
+            Head::parse(head.as_bytes()).unwrap().unwrap().credential(wanted)
+        };
+        let Credential::Field { value, method, target } =
+            shown("aUTHorization:  Basic YTpi \r\n", "authorization")
+        else {
+            panic!("no field");
+        };
+        assert_eq!((&value[..], &method[..], &target[..]), ("Basic YTpi", "GET", "/a"));
+        assert_eq!(shown("Accept: a\r\n", "authorization"), Credential::Nothing);
+        for fields in [
+            "Authorization: Basic YTpi\r\nAuthorization: Basic YTpi\r\n",
+            "Authorization: Basic YTpi\r\nauthorization: Bearer a\r\n",
+            "Authorization: Basic YTpi\r\nProxy-Authorization: Basic YTpi\r\n",
+            "Proxy-Authorization: Basic YTpi\r\n",
+            "Authorization: Basic \u{e4}\r\nAuthorization: a\r\n",
+        ] {
+            assert_eq!(shown(fields, "authorization"), Credential::Odd, "{fields}");
+        }
+        let head = b"GET / HTTP/1.1\r\nAuthorization: Basic \xff\r\n\r\n";
+        let head = Head::parse(head).unwrap().unwrap();
+        assert_eq!(head.credential("authorization"), Credential::Odd);
+    }
+
+    fn name(octets: &[u8]) -> Result<Option<TerminalName>, Cause> {
+        Ok(ask(octets)?.map(|it| it.name))
     }
 
     fn car() -> TerminalName {

@@ -5,6 +5,9 @@
 
 use std::time::Duration;
 
+use base64::alphabet;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use base64::engine::{DecodePaddingMode, Engine};
 use ringback_proto::gate::Source;
 use ringback_proto::refusal::Refusal;
 use ringback_proto::terminal::TerminalName;
@@ -279,26 +282,11 @@ fn basic_log_in(value: &[u8]) -> Option<LogIn> {
     Some(LogIn::new(user, password))
 }
 
+/// With its padding or without (RFC 4648, 3.2): clients differ.
 fn base64(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    let padding = text.iter().rev().take_while(|it| **it == b'=').take(2).count();
-    let mut octets = Zeroizing::new(Vec::with_capacity(text.len()));
-    let (mut held, mut bits) = (0_u32, 0);
-    for letter in &text[..text.len() - padding] {
-        let six = match letter {
-            b'A'..=b'Z' => letter - b'A',
-            b'a'..=b'z' => letter - b'a' + 26,
-            b'0'..=b'9' => letter - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        (held, bits) = (held << 6 | u32::from(six), bits + 6);
-        if 8 <= bits {
-            bits -= 8;
-            octets.push((held >> bits & 0xff) as u8);
-        }
-    }
-    Some(octets)
+    let config =
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    GeneralPurpose::new(&alphabet::STANDARD, config).decode(text).ok().map(Zeroizing::new)
 }
 
 /// The form's two fields, each exactly once, and no other.

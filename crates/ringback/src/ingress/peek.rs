@@ -7,6 +7,7 @@ use std::io;
 use rustix::net::{RecvFlags, recv};
 use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::TcpStream;
+use zeroize::Zeroizing;
 
 use super::Cause;
 use crate::limits;
@@ -41,17 +42,21 @@ pub(super) async fn until<T>(
     }
 }
 
-/// What lies there now, at most [`limits::HEAD_OCTETS`]; nothing is waited for.
-pub(super) fn look(stream: &TcpStream) -> io::Result<Vec<u8>> {
-    let mut octets = Vec::with_capacity(limits::HEAD_OCTETS);
+/// What lies there now, at most [`limits::HEAD_OCTETS`]; nothing is waited for. Wiped when
+/// dropped: there may be a password in it.
+pub(super) fn look(stream: &TcpStream) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut octets = Zeroizing::new(Vec::with_capacity(limits::HEAD_OCTETS));
     let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
     recv(stream, rustix::buffer::spare_capacity(&mut octets), flags)?;
     Ok(octets)
 }
 
 /// Takes exactly the octets that were found.
-pub(super) async fn take(stream: &mut TcpStream, octets: usize) -> Result<Vec<u8>, Cause> {
-    let mut taken = vec![0; octets];
+pub(super) async fn take(
+    stream: &mut TcpStream,
+    octets: usize,
+) -> Result<Zeroizing<Vec<u8>>, Cause> {
+    let mut taken = Zeroizing::new(vec![0; octets]);
     stream.read_exact(&mut taken).await.map_err(|_| Cause::Left)?;
     Ok(taken)
 }
@@ -87,7 +92,7 @@ mod tests {
         let (mut client, mut server) = pair().await;
         client.write_all(b"ab").await.unwrap();
         until(&server, |octets| Ok((octets.len() == 2).then_some(()))).await.unwrap();
-        assert_eq!(take(&mut server, 2).await.unwrap(), b"ab");
+        assert_eq!(take(&mut server, 2).await.unwrap()[..], *b"ab");
         client.write_all(b"cd").await.unwrap();
         until(&server, |octets| Ok((octets == b"cd").then_some(()))).await.unwrap();
     }

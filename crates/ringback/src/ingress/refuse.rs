@@ -15,16 +15,30 @@ use crate::{limits, socket};
 
 /// Refuses a client whose request was complete. Consumes its connection.
 pub async fn refuse(stream: ClientStream, protocol: Protocol, refusal: Refusal) {
+    challenge(stream, protocol, refusal, &[]).await;
+}
+
+/// Refuses a client and asks it for a credential, where its protocol has words for that.
+pub async fn challenge(
+    stream: ClientStream,
+    protocol: Protocol,
+    refusal: Refusal,
+    challenges: &[String],
+) {
     let farewell = match (protocol, &stream) {
         (_, ClientStream::Keyed(_)) => return,
         // After a handshake there is no alert for it but the clean end, which would be a lie.
         (Protocol::Raw | Protocol::Keyed, _) | (Protocol::Tls, ClientStream::Terminated(_)) => None,
         (Protocol::Http, _) => {
-            Some(page(http_status(refusal), refusal, Audience::of(&stream.look())))
+            let asks = fields("WWW-Authenticate", challenges);
+            Some(page(http_status(refusal), refusal, Audience::of(&stream.look()), &asks))
         }
         (Protocol::Tls, ClientStream::Plain(_)) => Some(alert(tls_alert(refusal))),
         (Protocol::Socks5, _) => Some(socks::reply(socks_code(refusal)).to_vec()),
-        (Protocol::Connect, _) => Some(page(http_status(refusal), refusal, Audience::PROGRAM)),
+        (Protocol::Connect, _) => {
+            let asks = fields("Proxy-Authenticate", challenges);
+            Some(page(proxy_status(refusal), refusal, Audience::PROGRAM, &asks))
+        }
     };
     part(stream, farewell).await;
 }
@@ -36,7 +50,7 @@ pub async fn turn_away(stream: impl Into<ClientStream>, unnamed: Unnamed) {
         (Protocol::Raw | Protocol::Keyed, _) | (_, Cause::Left) => None,
         (Protocol::Http | Protocol::Connect, Cause::Http2) => Some(HTTP2_GOAWAY.to_vec()),
         (Protocol::Http | Protocol::Connect, _) => {
-            Some(page(unnamed_status(cause), Refusal::Incomplete, Audience::PROGRAM))
+            Some(page(unnamed_status(cause), Refusal::Incomplete, Audience::PROGRAM, ""))
         }
         (Protocol::Tls, _) => Some(alert(unnamed_alert(cause))),
         (Protocol::Socks5, Cause::Method) => Some(socks::NO_METHOD.to_vec()),
@@ -81,6 +95,18 @@ pub(super) fn http_status(refusal: Refusal) -> &'static str {
         ) => "503 Service Unavailable",
         Refusal::NoAnswer | Refusal::TerminalSilent => "504 Gateway Timeout",
     }
+}
+
+/// What a proxy says instead of a server (RFC 9110, 15.5.8).
+fn proxy_status(refusal: Refusal) -> &'static str {
+    if refusal == Refusal::Unauthorized {
+        return "407 Proxy Authentication Required";
+    }
+    http_status(refusal)
+}
+
+fn fields(name: &str, values: &[String]) -> String {
+    values.iter().map(|it| format!("{name}: {it}\r\n")).collect()
 }
 
 fn unnamed_status(cause: Cause) -> &'static str {
@@ -172,7 +198,7 @@ fn alert(description: u8) -> Vec<u8> {
     vec![0x15, 0x03, 0x03, 0, 2, 2, description]
 }
 
-fn page(status: &str, refusal: Refusal, audience: Audience) -> Vec<u8> {
+fn page(status: &str, refusal: Refusal, audience: Audience, fields: &str) -> Vec<u8> {
     let (code, sentence, cure) = (refusal.code(), refusal.sentence(), refusal.cure());
     let (kind, body) = if audience.html {
         let body = format!(
@@ -187,7 +213,7 @@ fn page(status: &str, refusal: Refusal, audience: Audience) -> Vec<u8> {
     };
     let mut head = format!(
         "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\
-         Cache-Control: no-store\r\nConnection: close\r\n",
+         Cache-Control: no-store\r\nConnection: close\r\n{fields}",
         body.len()
     );
     if let Some(after) = refusal.retry_after() {
@@ -243,10 +269,10 @@ mod tests {
         let browser = Audience::of(
             b"GET / HTTP/1.1\r\nHost: a.b\r\nAccept: text/html,application/xhtml+xml\r\n\r\n",
         );
-        let text = said(page("503 Service Unavailable", Refusal::Busy, browser));
+        let text = said(page("503 Service Unavailable", Refusal::Busy, browser, ""));
         assert!(text.contains("text/html") && text.contains("<h1>Too many clients are waiting."));
 
-        let text = said(page("503 Service Unavailable", Refusal::Busy, Audience::PROGRAM));
+        let text = said(page("503 Service Unavailable", Refusal::Busy, Audience::PROGRAM, ""));
         assert!(text.contains("Retry-After: 5\r\n") && text.contains("\"code\":\"RB-BUSY\""));
         assert!(text.contains("application/problem+json") && text.contains("\"status\":503"));
     }
@@ -254,7 +280,7 @@ mod tests {
     #[test]
     fn head_has_no_body_but_its_length() {
         let head = Audience::of(b"HEAD / HTTP/1.1\r\nHost: a.b\r\n\r\n");
-        let text = said(page("421 Misdirected Request", Refusal::Unknown, head));
+        let text = said(page("421 Misdirected Request", Refusal::Unknown, head, ""));
         assert!(text.ends_with("\r\n\r\n") && !text.contains("Content-Length: 0"));
     }
 

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
+use zeroize::Zeroizing;
 
 use super::lookahead::Lookahead;
 use super::{Cause, peek};
@@ -27,11 +28,11 @@ pub enum ClientStream {
 impl ClientStream {
     /// What the client has sent and nobody has taken, as far as it has been looked at; for a plain
     /// stream all that lies there now.
-    pub(crate) fn look(&self) -> Vec<u8> {
+    pub(crate) fn look(&self) -> Zeroizing<Vec<u8>> {
         match self {
             Self::Plain(stream) => peek::look(stream).unwrap_or_default(),
-            Self::Terminated(stream) => stream.seen().to_vec(),
-            Self::Keyed(stream) => stream.seen().to_vec(),
+            Self::Terminated(stream) => Zeroizing::new(stream.seen().to_vec()),
+            Self::Keyed(stream) => Zeroizing::new(stream.seen().to_vec()),
         }
     }
 
@@ -48,8 +49,8 @@ impl ClientStream {
     }
 
     /// Takes exactly the octets that were found.
-    pub(super) async fn take_off(&mut self, octets: usize) -> Result<Vec<u8>, Cause> {
-        let mut taken = vec![0; octets];
+    pub(super) async fn take_off(&mut self, octets: usize) -> Result<Zeroizing<Vec<u8>>, Cause> {
+        let mut taken = Zeroizing::new(vec![0; octets]);
         self.read_exact(&mut taken).await.map_err(|_| Cause::Left)?;
         Ok(taken)
     }

@@ -1,4 +1,4 @@
-//! The sources that somebody has logged in from, for a while and for one terminal each.
+//! The sources that somebody has logged in from, for a while and for one service each.
 //!
 //! Kept in memory only: a restart forgets them, and so does a reload that takes the terminal or its
 //! keys away. How long one counts is its service's to say. Knows nothing of passwords.
@@ -9,8 +9,12 @@ use std::time::{Duration, Instant};
 
 use ringback_proto::access_request::Kid;
 use ringback_proto::gate::{Identity, Source};
+use ringback_proto::terminal::ServiceId;
 
-use crate::limits::{ARMED, ARMED_PER_TERMINAL};
+use crate::limits::{ARMED, ARMED_PER_SERVICE};
+
+/// A service that opens to who knocks: its terminal and its id.
+pub(super) type Port = (Kid, ServiceId);
 
 /// Every armed source.
 #[derive(Debug, Default)]
@@ -19,9 +23,9 @@ pub(super) struct Armed(Mutex<Table>);
 #[derive(Debug, Default)]
 struct Table {
     knocks: u64,
-    terminals: BTreeMap<Kid, BTreeMap<Source, Knock>>,
+    ports: BTreeMap<Port, BTreeMap<Source, Knock>>,
     /// Who knocked, the longest ago first.
-    order: BTreeMap<u64, (Kid, Source)>,
+    order: BTreeMap<u64, (Port, Source)>,
 }
 
 /// One log-in.
@@ -33,46 +37,46 @@ struct Knock {
 }
 
 impl Armed {
-    /// Arms a source for a terminal: its knock services are open to it for as long as each says.
-    pub(super) fn arm(&self, kid: Kid, source: Source, identity: Identity, now: Instant) {
+    /// Arms a source for a service: it is open to it for as long as it says.
+    pub(super) fn arm(&self, port: Port, source: Source, identity: Identity, now: Instant) {
         let mut table = self.table();
-        table.disarm(kid, source);
-        let sources = table.terminals.get(&kid);
-        let crowded = sources.filter(|it| ARMED_PER_TERMINAL <= it.len());
+        table.disarm(port, source);
+        let sources = table.ports.get(&port);
+        let crowded = sources.filter(|it| ARMED_PER_SERVICE <= it.len());
         let oldest = match crowded {
             Some(sources) => {
-                sources.iter().min_by_key(|(_, it)| it.number).map(|(it, _)| (kid, *it))
+                sources.iter().min_by_key(|(_, it)| it.number).map(|(it, _)| (port, *it))
             }
             None if ARMED <= table.order.len() => table.order.values().next().copied(),
             None => None,
         };
-        if let Some((kid, source)) = oldest {
-            table.disarm(kid, source);
+        if let Some((port, source)) = oldest {
+            table.disarm(port, source);
         }
         let number = table.knocks;
         table.knocks += 1;
-        table.order.insert(number, (kid, source));
-        table.terminals.entry(kid).or_default().insert(source, Knock { number, identity, at: now });
+        table.order.insert(number, (port, source));
+        table.ports.entry(port).or_default().insert(source, Knock { number, identity, at: now });
     }
 
     /// Who has armed the source for a service that stays open so long.
     pub(super) fn who(
         &self,
-        kid: Kid,
+        port: Port,
         source: Source,
         open: Duration,
         now: Instant,
     ) -> Option<Identity> {
         let table = self.table();
-        let knock = table.terminals.get(&kid)?.get(&source)?;
+        let knock = table.ports.get(&port)?.get(&source)?;
         (now.saturating_duration_since(knock.at) < open).then(|| knock.identity.clone())
     }
 
     /// Forgets every terminal that is not there any more.
     pub(super) fn keep(&self, is_there: impl Fn(&Kid) -> bool) {
         let mut table = self.table();
-        table.terminals.retain(|kid, _| is_there(kid));
-        table.order.retain(|_, (kid, _)| is_there(kid));
+        table.ports.retain(|(kid, _), _| is_there(kid));
+        table.order.retain(|_, ((kid, _), _)| is_there(kid));
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -81,13 +85,13 @@ impl Armed {
 }
 
 impl Table {
-    fn disarm(&mut self, kid: Kid, source: Source) {
-        let Some(sources) = self.terminals.get_mut(&kid) else { return };
+    fn disarm(&mut self, port: Port, source: Source) {
+        let Some(sources) = self.ports.get_mut(&port) else { return };
         if let Some(knock) = sources.remove(&source) {
             self.order.remove(&knock.number);
         }
         if sources.is_empty() {
-            self.terminals.remove(&kid);
+            self.ports.remove(&port);
         }
     }
 }
@@ -99,12 +103,12 @@ mod tests {
     use super::*;
     use crate::clock;
 
-    const CAR: Kid = Kid(7);
-    const BUS: Kid = Kid(8);
+    const CAR: Port = (Kid(7), ServiceId(1));
+    const BUS: Port = (Kid(8), ServiceId(1));
     const OPEN: Duration = Duration::from_secs(600);
 
     #[test]
-    fn a_source_is_armed_for_its_terminal_and_its_time_and_nothing_else() {
+    fn a_source_is_armed_for_its_service_and_its_time_and_nothing_else() {
         let (armed, now) = (Armed::default(), clock::now());
         let (one, neighbor) = (of("192.0.2.7"), of("192.0.2.8"));
         armed.arm(CAR, one, lee(), now);
@@ -126,28 +130,28 @@ mod tests {
         let (armed, now) = (Armed::default(), clock::now());
         armed.arm(CAR, of("192.0.2.7"), lee(), now);
         armed.arm(BUS, of("192.0.2.7"), lee(), now);
-        armed.keep(|kid| *kid == BUS);
+        armed.keep(|kid| *kid == BUS.0);
         assert_eq!(armed.who(CAR, of("192.0.2.7"), OPEN, now), None);
         assert_eq!(armed.who(BUS, of("192.0.2.7"), OPEN, now), Some(lee()));
         assert_eq!(armed.table().order.len(), 1);
     }
 
     #[test]
-    fn the_one_that_knocked_longest_ago_is_forgotten_of_a_terminal_and_of_all() {
+    fn the_one_that_knocked_longest_ago_is_forgotten_of_a_service_and_of_all() {
         let (armed, now) = (Armed::default(), clock::now());
         armed.arm(BUS, nth(0), lee(), now);
-        for number in 0..=ARMED_PER_TERMINAL {
+        for number in 0..=ARMED_PER_SERVICE {
             armed.arm(CAR, nth(number), lee(), now);
         }
         assert_eq!(armed.who(CAR, nth(0), OPEN, now), None);
         assert_eq!(armed.who(CAR, nth(1), OPEN, now), Some(lee()));
-        assert_eq!(armed.who(BUS, nth(0), OPEN, now), Some(lee()), "not of another terminal");
+        assert_eq!(armed.who(BUS, nth(0), OPEN, now), Some(lee()), "not of another service");
 
         for number in 0..ARMED {
-            armed.arm(Kid(u32::try_from(number).unwrap()), nth(number), lee(), now);
+            armed.arm((Kid(u32::try_from(number).unwrap()), ServiceId(1)), nth(number), lee(), now);
         }
         let table = armed.table();
-        let held: usize = table.terminals.values().map(BTreeMap::len).sum();
+        let held: usize = table.ports.values().map(BTreeMap::len).sum();
         assert_eq!((held, table.order.len()), (ARMED, ARMED));
     }
 

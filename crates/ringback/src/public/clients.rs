@@ -10,7 +10,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use ringback_proto::gate::{Admitted, Identity, Level, Shown, Source, admit};
+use ringback_proto::gate::{Admitted, Identity, Level, Source};
 use ringback_proto::hello::{ClientAddress, SessionId};
 use ringback_proto::refusal::Refusal;
 use ringback_proto::switchboard::{ClientId, Event, Paired, TunnelId};
@@ -21,12 +21,14 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info, info_span};
 
-use super::armed::Armed;
-use super::knocks::{self, NoUsers};
+use super::knocks;
 use super::lobby::Place;
 use super::{Happening, Held, House, Verdict};
-use crate::config::{ListedService, ListedTerminal};
-use crate::ingress::{self, Asked, ClientStream, Listening, Protocol, forwarded};
+use crate::assertion::Assertion;
+use crate::config::{Custody, ListedService, ListedTerminal};
+use crate::gate::{Denied, Showing};
+use crate::ingress::forwarded::{self, Telling};
+use crate::ingress::{self, Asked, ClientStream, Credential, HeadPrint, Listening, Protocol};
 use crate::limits::{ANSWER_PATIENCE, SAY_PATIENCE};
 use crate::splice::{Leg, Tally, splice};
 use crate::telemetry::{self, step};
@@ -47,6 +49,8 @@ struct Wish {
     terminal: Arc<ListedTerminal>,
     service: ListedService,
     protocol: Protocol,
+    /// The request's head, if the service is to have it.
+    head: Option<HeadPrint>,
 }
 
 /// A client that may ring.
@@ -80,10 +84,12 @@ pub(super) async fn serve(
 
 /// Lets a client in that says all it must; any other has been refused when this returns.
 async fn let_in(house: &House, stream: TcpStream, from: SocketAddr, door: Door) -> Option<Guest> {
-    let (stream, wish, certificate) = match door {
+    let (stream, wish, showing) = match door {
         Door::Raw(port) => match house.directory().behind(port) {
             Some((terminal, service)) => {
-                (stream.into(), Wish { terminal, service, protocol: Protocol::Raw }, None)
+                let armed = armed(house, &terminal, &service, Source::of(from.ip()));
+                let wish = Wish { terminal, service, protocol: Protocol::Raw, head: None };
+                (stream.into(), wish, Showing { armed, ..Showing::default() })
             }
             None => {
                 ingress::refuse(stream.into(), Protocol::Raw, Refusal::Unknown).await;
@@ -92,28 +98,28 @@ async fn let_in(house: &House, stream: TcpStream, from: SocketAddr, door: Door) 
         },
         Door::Named(listening) => name(house, stream, from, &listening).await?,
     };
-    let weighed = weigh(&house.armed, &wish, certificate, from);
+    let weighed = house.gate.weigh(&wish.service.access, &showing, from.ip()).await;
     let seated = weighed.and_then(|admitted| {
         let seat = house.seats.clone().try_acquire_owned().map_err(|_| Refusal::Busy)?;
         Ok((admitted, seat))
     });
     match seated {
         Ok((admitted, seat)) => Some(Guest { stream, wish, admitted, _seat: seat }),
-        Err(refusal) => {
+        Err(Denied { refusal, challenges }) => {
             debug!(%from, code = refusal.code(), "client refused at the door");
-            ingress::refuse(stream, wish.protocol, refusal).await;
+            ingress::challenge(stream, wish.protocol, refusal, &challenges).await;
             None
         }
     }
 }
 
-/// Whom a client wants, by what it says; and who it is, if its certificate was asked for.
+/// Whom a client wants, by what it says, and what it shows with it.
 async fn name(
     house: &House,
     mut stream: TcpStream,
     from: SocketAddr,
     listening: &Listening,
-) -> Option<(ClientStream, Wish, Option<Identity>)> {
+) -> Option<(ClientStream, Wish, Showing)> {
     let asked = match ingress::name(&mut stream, listening).await {
         Ok(asked) => asked,
         Err(unnamed) => {
@@ -128,7 +134,7 @@ async fn name(
         && let Some(terminal) = house.directory().find(&asked.name)
         && knocks::is_asked(&stream, terminal)
     {
-        knocks::serve(&house.armed, &NoUsers, stream, source, terminal).await;
+        knocks::serve(&house.armed, &house.gate, stream, source, terminal).await;
         return None;
     }
     let wish = match wish(house, &asked) {
@@ -140,17 +146,22 @@ async fn name(
     };
     match (stream, asked.protocol, wish.service.tls_end.clone()) {
         (ClientStream::Plain(stream), Protocol::Tls, Some(end)) => {
-            let (stream, identity) = match end.open(stream).await {
+            let (stream, certificate) = match end.open(stream).await {
                 Ok(opened) => opened,
                 Err(fault) => {
                     debug!(%from, %fault, "no TLS with the client");
                     return None;
                 }
             };
-            let (stream, wish) = inside(house, stream, source, wish).await?;
-            Some((stream, wish, identity))
+            let (stream, wish, credential) = inside(house, stream, source, wish).await?;
+            let showing = Showing { credential, certificate, ..Showing::default() };
+            Some((stream, wish, showing))
         }
-        (stream, _, _) => Some((stream, wish, None)),
+        (stream, _, _) => {
+            let credential = asked.credential;
+            let armed = armed(house, &wish.terminal, &wish.service, source);
+            Some((stream, wish, Showing { credential, armed, ..Showing::default() }))
+        }
     }
 }
 
@@ -160,13 +171,12 @@ async fn inside(
     mut stream: ClientStream,
     source: Source,
     wish: Wish,
-) -> Option<(ClientStream, Wish)> {
+) -> Option<(ClientStream, Wish, Credential)> {
     if !wish.service.http {
-        return Some((stream, wish));
+        return Some((stream, wish, Credential::Nothing));
     }
-    let wish = Wish { protocol: Protocol::Http, ..wish };
-    match ingress::name_inside(&mut stream).await {
-        Ok(name) if name == wish.terminal.name => {}
+    let asked = match ingress::name_inside(&mut stream).await {
+        Ok(asked) if asked.name == wish.terminal.name => asked,
         Ok(_) => {
             ingress::refuse(stream, Protocol::Http, Refusal::Unknown).await;
             return None;
@@ -175,12 +185,13 @@ async fn inside(
             ingress::turn_away(stream, unnamed).await;
             return None;
         }
-    }
+    };
     if knocks::is_asked(&stream, &wish.terminal) {
-        knocks::serve(&house.armed, &NoUsers, stream, source, &wish.terminal).await;
+        knocks::serve(&house.armed, &house.gate, stream, source, &wish.terminal).await;
         return None;
     }
-    Some((stream, wish))
+    let wish = Wish { protocol: Protocol::Http, head: asked.head, ..wish };
+    Some((stream, wish, asked.credential))
 }
 
 /// Begins the session of a client that may ring.
@@ -203,33 +214,44 @@ fn wish(house: &House, asked: &Asked) -> Result<Wish, Refusal> {
         Protocol::Socks5 | Protocol::Connect => Some(service.port) == asked.port,
     };
     let service = terminal.services.iter().find(fits).ok_or(Refusal::NoService)?.clone();
-    Ok(Wish { terminal, service, protocol })
+    Ok(Wish { terminal, service, protocol, head: asked.head })
 }
 
-/// What the client has shown, weighed by the ring gate: without it nobody is rung.
-fn weigh(
-    armed: &Armed,
+/// Who has armed the client's source for the service.
+fn armed(
+    house: &House,
+    terminal: &ListedTerminal,
+    service: &ListedService,
+    source: Source,
+) -> Option<Identity> {
+    house.armed.who((terminal.key.kid, service.id), source, service.access.knock, clock::now())
+}
+
+/// What the service is to be told in the request's head; `None` if the head is none of our business.
+fn telling(
+    house: &House,
     wish: &Wish,
-    certificate: Option<Identity>,
     from: SocketAddr,
-) -> Result<Admitted, Refusal> {
-    let access = &wish.service.access;
-    let source = Source::of(from.ip());
-    let shown = match access.level {
-        Level::Knock => armed
-            .who(wish.terminal.key.kid, source, access.knock, clock::now())
-            .map_or(Shown::Nothing, Shown::Armed),
-        Level::Mtls => certificate.map_or(Shown::Nothing, Shown::Certificate),
-        Level::Open | Level::Allow | Level::Http | Level::EndToEnd => {
-            let allowed = access.allow.iter().any(|it| it.contains(from.ip()));
-            if allowed { Shown::Network } else { Shown::Nothing }
-        }
-    };
-    admit(access.level, shown, source).ok_or(match access.level {
-        Level::Open | Level::Allow => Refusal::NotAllowed,
-        Level::Knock => Refusal::NotArmed,
-        Level::Http | Level::Mtls => Refusal::Unauthorized,
-        Level::EndToEnd => Refusal::EndToEndOnly,
+    admitted: &Admitted,
+    session: SessionId,
+) -> Option<Telling> {
+    let Wish { terminal, service, protocol, head } = wish;
+    let by_credential = admitted.level() == Level::Http && service.http;
+    if !service.forwarded && !by_credential {
+        return None;
+    }
+    let identity = admitted.identity().and_then(|user| {
+        let (terminal, level) = (&terminal.name, admitted.level());
+        let assertion = Assertion { user, terminal, session, level };
+        assertion.sign(&house.identity, clock::unix_seconds())
+    });
+    // What SOCKS and CONNECT have carried was ours and never part of this head.
+    let ours = by_credential && *protocol == Protocol::Http;
+    Some(Telling {
+        client: service.forwarded.then_some(from),
+        identity,
+        consume: ours && service.access.custody == Custody::Consume,
+        admitted: *head,
     })
 }
 
@@ -243,7 +265,7 @@ async fn hold(house: Arc<House>, from: SocketAddr, guest: Guest, session: Sessio
         session,
         terminal: wish.terminal.terminal.clone(),
         service: wish.service.id,
-        admitted,
+        admitted: admitted.clone(),
     };
     let (verdicts, told) = mpsc::channel(1);
     let cut = CancellationToken::new();
@@ -258,10 +280,11 @@ async fn hold(house: Arc<House>, from: SocketAddr, guest: Guest, session: Sessio
     };
     let event = match waited {
         Waited::Joined { tunnel, talk, paired } => {
+            let telling = telling(&house, &wish, from, &admitted, session);
             tokio::select! {
                 biased;
                 // Its first step arms both sockets: dropped halfway, they are reset.
-                () = join(&house, stream, from, &wish, talk, &paired, session) => {}
+                () = join(&house, stream, (wish.protocol, telling), talk, &paired, session) => {}
                 () = cut.cancelled() => info!("session cut: its terminal was revoked"),
             }
             Event::SpliceEnded { client, tunnel }
@@ -327,8 +350,7 @@ async fn leave(client: ClientId, mut told: mpsc::Receiver<Verdict>) -> Event {
 async fn join(
     house: &House,
     mut stream: ClientStream,
-    from: SocketAddr,
-    wish: &Wish,
+    (protocol, telling): (Protocol, Option<Telling>),
     talk: Talk,
     paired: &Paired,
     session: SessionId,
@@ -339,16 +361,14 @@ async fn join(
         socket::arm(stream.socket())?;
         socket::arm(tunnel.socket())?;
         timeout(SAY_PATIENCE, async {
-            ingress::acknowledge(&mut stream, wish.protocol).await?;
+            ingress::acknowledge(&mut stream, protocol).await?;
             stream.write_all(&heard).await?;
             stream.flush().await
         })
         .await??;
-        if !wish.service.forwarded {
-            return Ok(Tally::starting(0, heard.len()));
-        }
+        let Some(telling) = telling else { return Ok(Tally::starting(0, heard.len())) };
         // However the client came: a service that believes these fields must never read forged ones.
-        let head = forwarded::take(&mut stream, from).await.map_err(io::Error::other)?;
+        let head = forwarded::take(&mut stream, &telling).await.map_err(io::Error::other)?;
         timeout(SAY_PATIENCE, async {
             tunnel.write_all(&head).await?;
             tunnel.flush().await
@@ -375,6 +395,7 @@ mod tests {
     use std::time::Duration;
 
     use ringback_proto::access_request::{Kid, SessionKeys, Sid};
+    use ringback_proto::gate::{Shown, Source, admit};
     use ringback_proto::hello::{Hello, Outcome, confirm_private};
     use ringback_proto::secret::Secret;
     use ringback_proto::switchboard::{Command, PublicKey, RoutePlan, Switchboard, Terminal};
@@ -418,25 +439,6 @@ mod tests {
         verdicts.send(verdict).await.expect("a client that waits");
         board.handle_event(leave(CLIENT, told).await, clock::now());
         assert_eq!(board.census().tunnels, 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_has_armed_a_port_is_let_in_by_name_from_there_and_for_a_while() {
-        let terminal = Arc::new(knocks::tests::listed());
-        let service = terminal.services[0].clone();
-        let (kid, open) = (terminal.key.kid, service.access.knock);
-        let wish = Wish { terminal, service, protocol: Protocol::Raw };
-        let (armed, lee) = (Armed::default(), Identity::parse("lee").expect("a name"));
-        let [armed_from, neighbor] = [7, 8].map(|it| SocketAddr::from(([192, 0, 2, it], 4711)));
-        let weigh = |from| weigh(&armed, &wish, None, from);
-
-        assert_eq!(weigh(armed_from), Err(Refusal::NotArmed));
-        armed.arm(kid, Source::of(armed_from.ip()), lee.clone(), clock::now());
-        let admitted = weigh(armed_from).expect("armed");
-        assert_eq!((admitted.level(), admitted.identity()), (Level::Knock, Some(&lee)));
-        assert_eq!(weigh(neighbor), Err(Refusal::NotArmed));
-        tokio::time::advance(open).await;
-        assert_eq!(weigh(armed_from), Err(Refusal::NotArmed));
     }
 
     /// Leads a switchboard to the point where client and tunnel are to be joined.

@@ -1,40 +1,44 @@
 //! The knock page's visitors: each is shown the page, or logged in and its source armed.
 
+use std::time::Duration;
+
 use ringback_proto::gate::{Identity, Level, Source};
 use ringback_proto::refusal::Refusal;
 use tracing::{debug, info};
 
 use super::armed::Armed;
 use crate::clock;
-use crate::config::ListedTerminal;
+use crate::config::{ListedService, ListedTerminal};
+use crate::gate::Gate;
 use crate::ingress::knock::{self, Doors, LogIn, Said};
 use crate::ingress::{self, ClientStream};
 
-/// Whoever knows the users of a terminal.
+/// Whoever knows the users of a service.
 pub(super) trait Users {
     /// Who it is that logs in so, from there.
     fn who(
         &self,
-        terminal: &ListedTerminal,
+        service: &ListedService,
         from: Source,
         log_in: &LogIn,
     ) -> impl Future<Output = Result<Identity, Refusal>> + Send;
 }
 
-/// Knows no user.
-#[derive(Debug)]
-pub(super) struct NoUsers;
-
-impl Users for NoUsers {
-    async fn who(&self, _: &ListedTerminal, _: Source, _: &LogIn) -> Result<Identity, Refusal> {
-        Err(Refusal::Unauthorized)
+impl Users for Gate {
+    async fn who(
+        &self,
+        service: &ListedService,
+        from: Source,
+        log_in: &LogIn,
+    ) -> Result<Identity, Refusal> {
+        let users = service.access.users.as_ref().ok_or(Refusal::Unauthorized)?;
+        self.log_in(users, &log_in.user, log_in.password.clone(), from).await
     }
 }
 
 /// Whether the client asks for the terminal's knock page; its head must be whole.
 pub(super) fn is_asked(stream: &ClientStream, terminal: &ListedTerminal) -> bool {
-    let knocks = terminal.services.iter().any(|it| it.access.level == Level::Knock);
-    knocks && knock::is_asked(&stream.look())
+    knocks(terminal).next().is_some() && knock::is_asked(&stream.look())
 }
 
 /// Serves one visitor to its end.
@@ -49,31 +53,54 @@ pub(super) async fn serve(
         Ok(visit) => visit,
         Err(unnamed) => return ingress::turn_away(stream, unnamed).await,
     };
-    let knocks = terminal.services.iter().filter(|it| it.access.level == Level::Knock);
-    let ports = knocks.filter_map(|it| Some((it.raw?.port(), it.access.knock))).collect();
+    let (said, ports) = match visit.log_in() {
+        None => (Said::Form, knocks(terminal).filter_map(port).collect()),
+        Some(log_in) => open(armed, users, source, terminal, log_in).await,
+    };
+    knock::reply(stream, &visit, &Doors { name: &terminal.name, source, ports }, said).await;
+}
+
+/// Opens those services of the terminal whose users know the visitor.
+async fn open(
+    armed: &Armed,
+    users: &impl Users,
+    source: Source,
+    terminal: &ListedTerminal,
+    log_in: &LogIn,
+) -> (Said, Vec<(u16, Duration)>) {
     let kid = terminal.key.kid;
-    let said = match visit.log_in() {
-        None => Said::Form,
-        Some(log_in) => match users.who(terminal, source, log_in).await {
+    let (mut ports, mut refused) = (Vec::new(), Refusal::Unauthorized);
+    for service in knocks(terminal) {
+        match users.who(service, source, log_in).await {
             Ok(identity) => {
-                debug!(%kid, %source, %identity, "knocked");
-                info!(%kid, "a source is armed");
-                armed.arm(kid, source, identity, clock::now());
-                Said::Open(clock::unix_seconds())
+                debug!(%kid, service = %service.id, %source, %identity, "knocked");
+                info!(%kid, service = %service.id, "a source is armed");
+                armed.arm((kid, service.id), source, identity, clock::now());
+                ports.extend(port(service));
             }
             Err(refusal) => {
                 debug!(%kid, %source, code = refusal.code(), "knocked in vain");
-                Said::Refused(refusal)
+                refused = refusal;
             }
-        },
-    };
-    knock::reply(stream, &visit, &Doors { name: &terminal.name, source, ports }, said).await;
+        }
+    }
+    if ports.is_empty() {
+        return (Said::Refused(refused), ports);
+    }
+    (Said::Open(clock::unix_seconds()), ports)
+}
+
+fn knocks(terminal: &ListedTerminal) -> impl Iterator<Item = &ListedService> {
+    terminal.services.iter().filter(|it| it.access.level == Level::Knock)
+}
+
+fn port(service: &ListedService) -> Option<(u16, Duration)> {
+    Some((service.raw?.port(), service.access.knock))
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use std::sync::Arc;
-    use std::time::Duration;
 
     use ringback_proto::access_request::{Kid, SealingKey};
     use ringback_proto::secret::Secret;
@@ -83,14 +110,14 @@ pub(super) mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
-    use crate::config::{Access, ListedService};
+    use crate::config::{Access, Custody};
 
     const OPEN: Duration = Duration::from_secs(600);
 
     #[tokio::test]
     async fn a_log_in_arms_its_source_and_a_wrong_one_does_not() {
         let (armed, source) = (Armed::default(), Source::of([192, 0, 2, 7].into()));
-        let armed_by = || armed.who(Kid(7), source, OPEN, clock::now());
+        let armed_by = || armed.who((Kid(7), ServiceId(1)), source, OPEN, clock::now());
         let kind = "Content-Type: application/x-www-form-urlencoded\r\n";
         let form = |body: &str| {
             format!(
@@ -114,12 +141,7 @@ pub(super) mod tests {
     struct Lee;
 
     impl Users for Lee {
-        async fn who(
-            &self,
-            _: &ListedTerminal,
-            _: Source,
-            it: &LogIn,
-        ) -> Result<Identity, Refusal> {
+        async fn who(&self, _: &ListedService, _: Source, it: &LogIn) -> Result<Identity, Refusal> {
             let known = (it.user.as_str(), it.password.as_str()) == ("lee", "5.4 mmol/l");
             Identity::parse("lee").ok().filter(|_| known).ok_or(Refusal::Unauthorized)
         }
@@ -153,8 +175,14 @@ pub(super) mod tests {
             tenant: TenantName::default(),
             waiting: 1,
         };
-        let access =
-            Access { level: Level::Knock, allow: Vec::new(), clients: Vec::new(), knock: OPEN };
+        let access = Access {
+            level: Level::Knock,
+            allow: Vec::new(),
+            clients: Vec::new(),
+            knock: OPEN,
+            users: None,
+            custody: Custody::Consume,
+        };
         let service = ListedService {
             id: ServiceId(1),
             port: 22,

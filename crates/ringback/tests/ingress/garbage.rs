@@ -1,6 +1,7 @@
 //! Random octets and broken requests: no parser panics, and none names what nobody asked for.
 
-use ringback::ingress::{Listening, forwarded, name};
+use ringback::ingress::forwarded::{self, Telling};
+use ringback::ingress::{Credential, Listening, head, name};
 use tokio::io::AsyncWriteExt;
 
 use crate::pair;
@@ -12,6 +13,8 @@ const ROUNDS: usize = 3_000;
 async fn no_octets_make_a_parser_panic() {
     let mut chance = Chance(SEED);
     let mut named = 0;
+    let client = Some("192.0.2.1:1".parse().unwrap());
+    let telling = Telling { client, identity: None, consume: true, admitted: None };
     for round in 0..ROUNDS {
         for (listening, model) in [
             (Listening::Http, &b"GET http://a.example/ HTTP/1.1\r\nHost: a.example\r\n\r\n"[..]),
@@ -24,11 +27,40 @@ async fn no_octets_make_a_parser_panic() {
             client.write_all(&octets).await.unwrap();
             client.shutdown().await.unwrap();
             named += usize::from(name(&mut held, &listening).await.is_ok());
-            let _ = forwarded::rewrite(&octets, "192.0.2.1:1".parse().unwrap(), "http");
+            let _ = forwarded::rewrite(&octets, &telling, "http");
         }
     }
     // Both kinds were seen: what is spoiled a little is often whole still.
     assert!(ROUNDS / 10 < named && named < ROUNDS * 4, "seed {SEED:#x}: {named} named");
+}
+
+/// What is routed by and what is authorized by come out of one reading: whatever a head looks like,
+/// a second field, in any case and place, never becomes the credential.
+#[test]
+fn no_spoiled_head_shows_a_credential_that_was_not_the_only_one() {
+    const LEE: &str = "Authorization: Basic bGVlOm9wZW4=\r\n";
+    const EVE: &str = "aUTHORIZATION: Basic ZXZlOm9wZW4=\r\n";
+    let mut chance = Chance(SEED);
+    let (mut single, mut odd) = (0, 0);
+    for round in 0..20 * ROUNDS {
+        let model = format!("GET / HTTP/1.1\r\nHost: a.example\r\n{LEE}X: y\r\n{EVE}\r\n");
+        let octets = chance.spoil(model.as_bytes(), round);
+        let Ok(Some(asked)) = head(&octets) else { continue };
+        let text = String::from_utf8_lossy(&octets).to_ascii_lowercase();
+        let text = text.replace("\r\n", "\n");
+        let fields = text.split("\n\n").next().unwrap_or_default();
+        let both = fields.lines().filter(|it| it.starts_with("authorization:")).count() == 2;
+        match asked.credential {
+            Credential::Field { .. } => {
+                single += 1;
+                assert!(!both, "{fields:?}");
+            }
+            Credential::Odd => odd += 1,
+            Credential::Nothing => assert!(!both, "{fields:?}"),
+            Credential::Login { .. } => panic!("no login is in a head"),
+        }
+    }
+    assert!(ROUNDS / 10 < single && ROUNDS < odd, "seed {SEED:#x}: {single} single, {odd} odd");
 }
 
 /// A minimal ClientHello of TLS 1.3, so that single octets of it matter.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ringback::ingress::{Asked, Cause, Listening, Protocol, Unnamed, acknowledge, left, name};
+use ringback::ingress::{Cause, Credential, Listening, Protocol, Unnamed, acknowledge, left, name};
 use ringback::limits;
 use ringback_proto::terminal::TerminalName;
 use rustls::client::ClientConnection;
@@ -34,7 +34,9 @@ async fn http_and_tls_are_named_and_every_octet_is_still_there() {
                 }
             };
             let (asked, ()) = tokio::join!(name(&mut held, &listening), dribble);
-            assert_eq!(asked, Ok(Asked { name: car(), port: None, protocol }));
+            let asked = asked.unwrap();
+            assert_eq!((asked.name, asked.port, asked.protocol), (car(), None, protocol));
+            assert_eq!(asked.credential, Credential::Nothing);
             let mut octets = vec![0; head.len()];
             held.read_exact(&mut octets).await.unwrap();
             assert_eq!(octets, head);
@@ -68,7 +70,8 @@ async fn of_socks_and_connect_exactly_the_request_is_taken() {
             client.write_all(b"SSH-2.0").await.unwrap();
         };
         let (asked, ()) = tokio::join!(name(&mut held, &Listening::Proxy), asking);
-        assert_eq!(asked, Ok(Asked { name: car(), port: Some(22), protocol }));
+        let asked = asked.unwrap();
+        assert_eq!((asked.name, asked.port, asked.protocol), (car(), Some(22), protocol));
         assert_eq!(heard(&mut held, 7).await, b"SSH-2.0");
         acknowledge(&mut held, protocol).await.unwrap();
         assert_eq!(heard(&mut client, replies.len()).await, replies);

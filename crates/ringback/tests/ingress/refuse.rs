@@ -96,7 +96,7 @@ async fn a_request_that_is_none_is_turned_away_in_its_own_words() {
             b"\x15\x03\x03\0\x02\x02\x32",
         ),
         (Listening::Proxy, b"GET http://a.b/ HTTP/1.1\r\n\r\n", Cause::Command, b"HTTP/1.1 405 "),
-        (Listening::Proxy, b"\x05\x01\x02", Cause::Method, b"\x05\xff"),
+        (Listening::Proxy, b"\x05\x01\x01", Cause::Method, b"\x05\xff"),
         (Listening::Proxy, b"\x05\x01\x00\x05\x02\x00\x03", Cause::Command, b"\x05\x00\x05\x07"),
         (Listening::Proxy, b"\x05\x01\x00\x05\x01\x00\x01", Cause::Nameless, b"\x05\x00\x05\x08"),
     ] {

@@ -1,0 +1,168 @@
+//! The gate's self-test: before a public proxy serves anybody, its gate must have refused somebody.
+//!
+//! A credential that is configured and silently ignored leaves a service open, and nobody notices
+//! (CVE-2024-43798 was such a case). So each service's own access check is tried with what must
+//! never do, by the very function that clients are weighed by.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use anyhow::ensure;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ringback_proto::gate::Level;
+use tokio_util::task::TaskTracker;
+use zeroize::Zeroizing;
+
+use super::{Gate, Showing};
+use crate::config::{Access, Directory};
+use crate::ingress::Credential;
+use crate::keys::{self, hex};
+
+/// Addresses that no client has (RFC 1112, 4; RFC 6666): a network that has both is everybody.
+const NOBODY: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(240, 0, 0, 1)),
+    IpAddr::V6(Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 1)),
+];
+
+/// Checks that every service's access check refuses what it must; an error if one does not.
+pub async fn self_test(directory: &Directory) -> anyhow::Result<()> {
+    let services = directory.terminals().flat_map(|it| it.services.iter().map(move |of| (it, of)));
+    let mut tested = BTreeSet::new();
+    for (terminal, service) in services {
+        // The check of a password takes its time: once for each file is enough.
+        let anew = service.access.users.as_ref().is_some_and(|it| tested.insert(it.print()));
+        let mut wrong = wrong_credentials()?;
+        wrong.truncate(if anew { wrong.len() } else { wrong.len() - 1 });
+        // A gate of its own, so that its failures count for nobody, and no lockout speaks for it.
+        let gate = Gate::new(TaskTracker::new())?;
+        let admits = async |credential: &Credential, from| {
+            let showing = Showing { credential: credential.clone(), ..Showing::default() };
+            gate.weigh(&service.access, &showing, from).await.is_ok()
+        };
+        if let Some(what) = flaw(&service.access, &wrong, admits).await {
+            let (name, id) = (&terminal.name, service.id);
+            anyhow::bail!("RB-SELF-TEST: service {id} of {name} admits {what}");
+        }
+    }
+    Ok(())
+}
+
+/// What one access check admits and must not.
+async fn flaw(
+    access: &Access,
+    wrong: &[(Credential, &'static str)],
+    admits: impl AsyncFn(&Credential, IpAddr) -> bool,
+) -> Option<&'static str> {
+    if access.level == Level::Open {
+        return None;
+    }
+    let mut everywhere = true;
+    for from in NOBODY {
+        everywhere &= admits(&Credential::Nothing, from).await;
+    }
+    if everywhere {
+        return Some("whoever shows nothing, from anywhere");
+    }
+    if access.level != Level::Http {
+        return None;
+    }
+    for from in NOBODY {
+        if admits(&Credential::Nothing, from).await {
+            return Some("whoever shows nothing");
+        }
+    }
+    for (credential, what) in wrong {
+        if admits(credential, NOBODY[0]).await {
+            return Some(what);
+        }
+    }
+    None
+}
+
+/// Credentials that nobody has; the last one is the only one that is hashed for.
+fn wrong_credentials() -> anyhow::Result<Vec<(Credential, &'static str)>> {
+    let random = hex(&keys::random::<16>()?);
+    let basic = STANDARD.encode(format!("{random}:{random}"));
+    let digest = format!(
+        "Digest username=\"{random}\", realm=\"{random}\", nonce=\"{random}\", uri=\"/\", \
+         algorithm=SHA-256, qop=auth, nc=00000001, cnonce=\"{random}\", response=\"{random}{random}\""
+    );
+    let field = |value: &str| Credential::Field {
+        value: Zeroizing::new(value.to_owned()),
+        method: "GET".to_owned(),
+        target: "/".to_owned(),
+    };
+    let login = |user: &str, password: &str| Credential::Login {
+        user: user.to_owned(),
+        password: Zeroizing::new(password.to_owned()),
+    };
+    let cases = vec![
+        (Credential::Odd, "a credential that is none"),
+        (field(""), "an empty credential"),
+        (field("Basic Og=="), "an empty name and password"),
+        (field(&digest), "a random digest"),
+        (field(&format!("Bearer {random}")), "a random token"),
+        (login("", ""), "an empty login"),
+        (field(&format!("Basic {basic}")), "a random password"),
+    ];
+    ensure!(cases.len() < crate::limits::FAILURES as usize, "the self-test locks itself out");
+    Ok(cases)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::Custody;
+    use crate::users::Users;
+
+    fn access(level: Level, allow: &[&str]) -> Access {
+        let users = format!("lee:bearer:{}", "0".repeat(64));
+        Access {
+            level,
+            allow: allow.iter().map(|it| it.parse().unwrap()).collect(),
+            clients: Vec::new(),
+            knock: Duration::ZERO,
+            users: (level == Level::Http).then(|| Arc::new(Users::parse(&users).unwrap())),
+            custody: Custody::Consume,
+        }
+    }
+
+    async fn real(access: &Access) -> Option<&'static str> {
+        let gate = Gate::new(TaskTracker::new()).unwrap();
+        let admits = async |credential: &Credential, from| {
+            let showing = Showing { credential: credential.clone(), ..Showing::default() };
+            gate.weigh(access, &showing, from).await.is_ok()
+        };
+        flaw(access, &wrong_credentials().unwrap(), admits).await
+    }
+
+    #[tokio::test]
+    async fn the_gate_passes_at_every_level() {
+        for level in Level::ALL {
+            assert_eq!(
+                real(&access(level, &["192.0.2.0/24", "2001:db8::/32"])).await,
+                None,
+                "{level}"
+            );
+        }
+        let everybody = access(Level::Allow, &["0.0.0.0/0", "::/0"]);
+        assert_eq!(real(&everybody).await, Some("whoever shows nothing, from anywhere"));
+    }
+
+    #[tokio::test]
+    async fn a_gate_that_ignores_what_it_should_ask_for_fails() {
+        for level in [Level::Allow, Level::Knock, Level::Http, Level::Mtls, Level::EndToEnd] {
+            let found = flaw(&access(level, &[]), &[], async |_: &Credential, _| true).await;
+            assert_eq!(found, Some("whoever shows nothing, from anywhere"), "{level}");
+        }
+        let (http, all) = (access(Level::Http, &[]), wrong_credentials().unwrap());
+        for (wrong, what) in &all {
+            let found = flaw(&http, &all, async |it: &Credential, _| it == wrong).await;
+            assert_eq!(found, Some(*what));
+        }
+    }
+}
