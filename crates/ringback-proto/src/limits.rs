@@ -102,3 +102,10 @@ pub const SMPP_RETRIES: u8 = 2;
 pub const SMPP_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// How long to leave a number alone whose message queue is full.
 pub const SMPP_QUEUE_FULL: Duration = Duration::from_secs(45);
+
+// The client's door.
+
+/// Octets of a terminal's name (RFC 1035, 2.3.4); a request with a longer one is refused.
+pub const NAME_OCTETS: usize = 253;
+/// Octets of a refusal's code; a longer one is no reply.
+pub const CODE_OCTETS: usize = 32;
