@@ -344,7 +344,8 @@ pub(crate) fn split(
 }
 
 impl Outcome {
-    fn decode(octet: u8) -> Result<Self, Garbled> {
+    /// Reads an outcome.
+    pub fn decode(octet: u8) -> Result<Self, Garbled> {
         match octet {
             0 => Ok(Self::Connected),
             1 => Ok(Self::Refused),

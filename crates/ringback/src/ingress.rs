@@ -15,6 +15,7 @@ mod tls;
 
 use std::io;
 
+use ringback_proto::door::Reply;
 use ringback_proto::terminal::TerminalName;
 use thiserror::Error;
 use tokio::io::{AsyncWrite, AsyncWriteExt, Interest};
@@ -23,7 +24,7 @@ use tokio::time::timeout;
 
 use crate::{limits, socket};
 
-pub use refuse::{refuse, turn_away};
+pub use refuse::{refuse, tell, turn_away};
 pub use stream::ClientStream;
 
 /// What a listener's clients speak.
@@ -135,7 +136,11 @@ pub async fn acknowledge(
     protocol: Protocol,
 ) -> io::Result<()> {
     match protocol {
-        Protocol::Raw | Protocol::Http | Protocol::Tls | Protocol::Keyed => Ok(()),
+        Protocol::Raw | Protocol::Http | Protocol::Tls => Ok(()),
+        Protocol::Keyed => {
+            stream.write_all(&Reply::Accepted.encode()).await?;
+            stream.flush().await
+        }
         Protocol::Socks5 => stream.write_all(&socks::reply(socks::SUCCEEDED)).await,
         Protocol::Connect => stream.write_all(connect::ESTABLISHED).await,
     }

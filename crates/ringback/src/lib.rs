@@ -12,6 +12,7 @@ pub mod socket;
 pub mod splice;
 pub mod tunnel;
 
+pub mod connect;
 pub mod demo;
 pub mod operator;
 pub mod private;

@@ -8,7 +8,7 @@ use ringback::cli::{Cli, Command, File, Key};
 use ringback::config::{Config, Mistakes};
 use ringback::limits::{LAST_THREADS, ONE_WISH};
 use ringback::reload::Reload;
-use ringback::{demo, keys, operator, private, public, telemetry};
+use ringback::{connect, demo, keys, operator, private, public, telemetry};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -57,7 +57,11 @@ async fn run(command: Command, stop: CancellationToken) -> anyhow::Result<ExitCo
             Config::load(&file.config)?;
             println!("{}: no mistakes", file.config.display());
         }
-        Command::Key { of: Key::Identity { out } } => told(keys::make_identity(&out), &out)?,
+        Command::Connect(wanted) => return connect::run(wanted, stop).await,
+        Command::Contact(wanted) => print!("{}", connect::contact(&wanted)?),
+        Command::Key { of: Key::Identity { out } | Key::Client { out } } => {
+            told(keys::make_identity(&out), &out)?
+        }
         Command::Key { of: Key::Terminal { out, suite } } => {
             told(keys::make_terminal(&out, suite), &out)?;
         }

@@ -26,11 +26,13 @@ use crate::reload::Reload;
 use crate::{clock, state, tunnel};
 
 mod dial;
+mod inner;
 
 /// What every dial needs to know.
 #[derive(Debug)]
 struct House {
     dialer: tunnel::Dialer,
+    identity: tunnel::Identity,
     tables: RwLock<Arc<Tables>>,
     nat64: Nat64,
     discovered: OnceCell<Prefix>,
@@ -62,6 +64,11 @@ impl Tables {
         self.services.get(&kid)?.get(&service).cloned()
     }
 
+    /// Whether the service is connected to only once it is known who calls.
+    fn is_guarded(&self, kid: Kid, service: ServiceId) -> bool {
+        self.service(kid, service).is_some_and(|it| it.grant.is_guarded())
+    }
+
     /// The public proxy at that place, if that address is still its own: tables are reloaded.
     fn public_proxy(&self, allowed: &Allowed) -> Option<PublicProxy> {
         let proxy = self.public_proxies.get(allowed.public_proxy)?;
@@ -87,7 +94,8 @@ pub async fn run(
         tasks.spawn(hear(name, receiver, events.clone()));
     }
     let house = House {
-        dialer: tunnel::Dialer::new(config.identity),
+        dialer: tunnel::Dialer::new(config.identity.clone()),
+        identity: config.identity,
         tables,
         nat64: config.nat64,
         discovered: OnceCell::new(),

@@ -15,7 +15,7 @@ use ringback_bearer::{Bearer, Body, Message, Receiver, Transmitter};
 use ringback_proto::access_request::{AccessRequest, Kid, Purpose, Signal, TunnelType, seal};
 use ringback_proto::dns::Zone;
 use ringback_proto::gate::Admitted;
-use ringback_proto::hello::{Answer, SessionId, ToPrivate};
+use ringback_proto::hello::{Answer, Caller, SessionId, ToPrivate};
 use ringback_proto::refusal::Refusal;
 use ringback_proto::secret::Secret;
 use ringback_proto::switchboard::{
@@ -37,6 +37,7 @@ use crate::tunnel::{Acceptor, Talk};
 use crate::{clock, keys, telemetry};
 
 mod clients;
+mod keyed;
 mod listeners;
 mod lobby;
 mod rings;
@@ -81,7 +82,7 @@ enum Happening {
 #[derive(Debug)]
 struct Held {
     id: ClientId,
-    address: ringback_proto::hello::ClientAddress,
+    caller: Caller,
     /// Holds one: the next is given only after the client has told that the one before failed.
     verdicts: mpsc::Sender<Verdict>,
 }
@@ -355,7 +356,8 @@ impl Role {
             Command::Standby { tunnel } => self.say(tunnel, &ToPrivate::Standby),
             Command::Open { tunnel, client, session, service } => {
                 let Some(held) = self.clients.get(&client) else { return };
-                let open = ToPrivate::Open { session, client: held.address, service };
+                let caller = held.caller.clone();
+                let open = ToPrivate::Open { session, caller, service };
                 self.frame(tunnel, &open, Order::Open);
             }
             Command::Splice { client, tunnel, session, opened, paired } => {
@@ -443,7 +445,7 @@ impl Role {
             let event = Event::SpliceEnded { client, tunnel };
             return self.switchboard.handle_event(event, clock::now());
         };
-        let bound = ToPrivate::Bound { session, client: held.address };
+        let bound = ToPrivate::Bound { session, caller: held.caller.clone() };
         let octets = if opened { Vec::new() } else { bound.encode().expect("a bound frame fits") };
         let _ = orders.map(|it| it.try_send(Order::Join(octets, taker)));
     }

@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -30,6 +31,31 @@ pub async fn take(stream: &mut TcpStream, client: SocketAddr) -> Result<Vec<u8>,
     };
     let taken = timeout(limits::HEAD_PATIENCE, taking).await;
     taken.unwrap_or(Err(Cause::Slow)).map_err(|cause| Unnamed { protocol: Protocol::Http, cause })
+}
+
+/// The same of a stream that cannot be looked at: what was read behind the head comes with it.
+pub async fn read(
+    stream: &mut (impl AsyncRead + Unpin),
+    client: SocketAddr,
+) -> Result<Vec<u8>, Unnamed> {
+    let reading = async {
+        let mut heard = Vec::new();
+        loop {
+            if let Some(Rewritten { replaces, mut head }) = rewrite(&heard, client)? {
+                head.extend_from_slice(&heard[replaces..]);
+                return Ok(head);
+            }
+            let room = limits::HEAD_OCTETS - heard.len();
+            let read = (&mut *stream).take(room as u64).read_buf(&mut heard).await;
+            match read.map_err(|_| Cause::Left)? {
+                0 if room == 0 => return Err(Cause::Long),
+                0 => return Err(Cause::Incomplete),
+                _ => {}
+            }
+        }
+    };
+    let read = timeout(limits::HEAD_PATIENCE, reading).await;
+    read.unwrap_or(Err(Cause::Slow)).map_err(|cause| Unnamed { protocol: Protocol::Http, cause })
 }
 
 /// Rewrites a head once it is whole.
@@ -118,6 +144,20 @@ mod tests {
         let head = b"GET / HTTP/1.1\r\nHost: a\";for=b\r\n\r\n";
         assert_eq!(rewrite(head, "192.0.2.7:1".parse().unwrap()), Err(Cause::Nameless));
         assert_eq!(rewrite(&head[..9], "192.0.2.7:1".parse().unwrap()), Ok(None));
+    }
+
+    #[tokio::test]
+    async fn a_head_that_cannot_be_looked_at_is_rewritten_all_the_same() {
+        let client = "192.0.2.7:1".parse().unwrap();
+        let head = "POST / HTTP/1.1\r\nHost: a.b\r\nX-Real-IP: 10.0.0.1\r\n\r\n";
+        let mut stream = format!("{head}body").into_bytes();
+        let ours = [ours(head, "192.0.2.7:1").head, b"body".to_vec()].concat();
+        assert_eq!(read(&mut &stream[..], client).await, Ok(ours));
+        stream.truncate(20);
+        let cut = read(&mut &stream[..], client).await.unwrap_err();
+        assert_eq!(cut.cause, Cause::Incomplete);
+        let long = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(limits::HEAD_OCTETS));
+        assert_eq!(read(&mut long.as_bytes(), client).await.unwrap_err().cause, Cause::Long);
     }
 
     fn ours(head: &str, client: &str) -> Rewritten {

@@ -3,9 +3,10 @@
 //! What happened comes as a [`Refusal`] or an [`Unnamed`]; this only says it. Every farewell is
 //! bounded in time and octets, and whoever cannot be told anything is reset.
 
+use ringback_proto::door::Reply;
 use ringback_proto::refusal::{Budget, Refusal};
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, sink};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, sink};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -15,7 +16,12 @@ use crate::{limits, socket};
 
 /// Refuses a client whose request was complete. Consumes its connection.
 pub async fn refuse(stream: ClientStream, protocol: Protocol, refusal: Refusal) {
-    let ClientStream::Plain(stream) = stream else { return };
+    let stream = match stream {
+        ClientStream::Plain(stream) => stream,
+        ClientStream::Keyed(tunnel) => {
+            return tell(tunnel, &Reply::Refused(refusal.into()).encode()).await;
+        }
+    };
     let farewell = match protocol {
         Protocol::Raw | Protocol::Keyed => None,
         Protocol::Http => {
@@ -219,10 +225,15 @@ impl Audience {
 /// A socket that is closed with octets unread is reset, and the reset overtakes the farewell: so
 /// what the client still sends (a request body, the ClientHello that was only looked at) is read
 /// and thrown away first, up to a limit.
-async fn part(mut stream: TcpStream, farewell: Option<Vec<u8>>) {
+async fn part(stream: TcpStream, farewell: Option<Vec<u8>>) {
     let Some(farewell) = farewell else { return socket::reset(stream) };
+    tell(stream, &farewell).await;
+}
+
+/// Says the last thing there is to say to a client, and waits until it has heard it and hung up.
+pub async fn tell(mut stream: impl AsyncRead + AsyncWrite + Unpin, farewell: &[u8]) {
     let parting = async {
-        stream.write_all(&farewell).await?;
+        stream.write_all(farewell).await?;
         stream.shutdown().await?;
         copy(&mut (&mut stream).take(limits::FAREWELL_OCTETS), &mut sink()).await
     };

@@ -9,8 +9,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use ringback_proto::door::Reply;
 use ringback_proto::gate::{Admitted, Level, Shown, Source, admit};
-use ringback_proto::hello::{ClientAddress, SessionId};
+use ringback_proto::hello::{Caller, SessionId};
 use ringback_proto::refusal::Refusal;
 use ringback_proto::switchboard::{ClientId, Event, Paired, TunnelId};
 use tokio::io::AsyncWriteExt;
@@ -38,10 +39,10 @@ pub(super) enum Door {
 }
 
 /// What a client wants, and how to speak to it.
-struct Wish {
-    terminal: Arc<ListedTerminal>,
-    service: ListedService,
-    protocol: Protocol,
+pub(super) struct Wish {
+    pub(super) terminal: Arc<ListedTerminal>,
+    pub(super) service: ListedService,
+    pub(super) protocol: Protocol,
 }
 
 /// Serves one client from its arrival to its end.
@@ -76,7 +77,7 @@ pub(super) async fn serve(house: Arc<House>, mut stream: TcpStream, from: Socket
 }
 
 /// Begins the session of a client that may ring.
-async fn begin(
+pub(super) async fn begin(
     house: Arc<House>,
     stream: ClientStream,
     from: SocketAddr,
@@ -123,7 +124,7 @@ fn weigh(wish: &Wish, from: SocketAddr) -> Result<Admitted, Refusal> {
 
 async fn hold(
     house: Arc<House>,
-    stream: ClientStream,
+    mut stream: ClientStream,
     from: SocketAddr,
     wish: Wish,
     admitted: Admitted,
@@ -131,7 +132,15 @@ async fn hold(
 ) {
     step("C", Some(session), None);
     debug!(terminal = %wish.terminal.name, service = %wish.service.id, %from, "client arrived");
+    if !ringing(&mut stream, session).await {
+        return debug!("client left before it was held");
+    }
     let client = ClientId(house.ids.fetch_add(1, Ordering::Relaxed));
+    let caller = Caller {
+        address: from.into(),
+        level: admitted.level(),
+        identity: admitted.identity().cloned(),
+    };
     let event = Event::ClientArrived {
         client,
         session,
@@ -140,7 +149,7 @@ async fn hold(
         admitted,
     };
     let (verdicts, told) = mpsc::channel(1);
-    let held = Held { id: client, address: ClientAddress::from(from), verdicts };
+    let held = Held { id: client, caller, verdicts };
     let _ = house.happenings.send(Happening::ClientArrived { event, client: held }).await;
     let left = ingress::left(stream.socket(), wish.protocol);
     let event = match wait(client, told, left, &house.happenings).await {
@@ -158,6 +167,16 @@ async fn hold(
         }
     };
     let _ = house.happenings.send(Happening::Told(event)).await;
+}
+
+/// Tells a client of ours that its terminal is rung; false if it does not hear it.
+async fn ringing(stream: &mut ClientStream, session: SessionId) -> bool {
+    let ClientStream::Keyed(tunnel) = stream else { return true };
+    let said = async {
+        tunnel.write_all(&Reply::Ringing(session).encode()).await?;
+        tunnel.flush().await
+    };
+    matches!(timeout(SAY_PATIENCE, said).await, Ok(Ok(())))
 }
 
 /// How a client's wait has ended.
@@ -228,10 +247,11 @@ async fn join(
             return Ok(Tally::starting(0, heard.len()));
         }
         // However the client came: a service that believes these fields must never read forged ones.
-        let ClientStream::Plain(plain) = &mut stream else {
-            return Ok(Tally::starting(0, heard.len()));
+        let head = match &mut stream {
+            ClientStream::Plain(plain) => forwarded::take(plain, from).await,
+            ClientStream::Keyed(keyed) => forwarded::read(keyed, from).await,
         };
-        let head = forwarded::take(plain, from).await.map_err(io::Error::other)?;
+        let head = head.map_err(io::Error::other)?;
         timeout(SAY_PATIENCE, async {
             tunnel.write_all(&head).await?;
             tunnel.flush().await

@@ -113,13 +113,13 @@ impl Listeners {
                 house.stop.clone(),
             ));
         }
-        let mut raw = RawPorts { open: BTreeMap::new(), places };
+        let mut raw = RawPorts { open: BTreeMap::new(), places: places.clone() };
         for (address, listener) in self.raw {
             raw.open(address, listener, house);
         }
         let lobby = Arc::new(Lobby::default());
         for listener in self.dial_back {
-            house.tasks.spawn(strangers(listener, lobby.clone(), house.clone()));
+            house.tasks.spawn(strangers(listener, lobby.clone(), places.clone(), house.clone()));
         }
         let responder = self.responder;
         let zone = responder
@@ -185,11 +185,16 @@ async fn clients(
     }
 }
 
-/// Accepts private proxies, and whoever else knocks there.
-async fn strangers(listener: TcpListener, lobby: Arc<Lobby>, house: Arc<House>) {
+/// Accepts private proxies, clients with keys, and whoever else knocks there.
+async fn strangers(
+    listener: TcpListener,
+    lobby: Arc<Lobby>,
+    places: Arc<Semaphore>,
+    house: Arc<House>,
+) {
     while let Some((stream, from)) = accept(&listener, &house.stop).await {
         let place = lobby.enter(from.ip());
-        house.tasks.spawn(tunnels::serve(house.clone(), stream, from, place));
+        house.tasks.spawn(tunnels::serve(house.clone(), stream, from, place, places.clone()));
     }
 }
 
