@@ -2,6 +2,7 @@
 
 #![allow(unreachable_pub, reason = "a module of a test")]
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -103,8 +104,11 @@ pub struct Intruder {
 struct Waiting {
     clients: Mutex<Vec<(PublicKey, Talk)>>,
     come: Notify,
-    rung: Mutex<BTreeMap<Sid, (SessionKeys, oneshot::Sender<(Talk, Outcome)>)>>,
+    rung: Mutex<BTreeMap<Sid, (SessionKeys, oneshot::Sender<DialedBack>)>>,
 }
+
+/// A tunnel, and what its hello has said of the service.
+type DialedBack = (Talk, Outcome);
 
 impl Intruder {
     pub async fn new(house: &House) -> Result<Self> {
@@ -201,7 +205,7 @@ impl Intruder {
         spare: bool,
     ) -> Result<(Talk, Outcome)> {
         let mut control = self.control.lock().await;
-        if !control.contains_key(&terminal) {
+        if let Entry::Vacant(control) = control.entry(terminal) {
             let (signal, dialed) = self.seal(terminal, service)?;
             let listed = self.config.directory.find(&TERMINALS[terminal].0.parse()?);
             let to = listed.context("no such terminal")?.callee.clone();
@@ -210,7 +214,7 @@ impl Intruder {
             let _submission = self.transmitter.ring(Message { to, body, valid_for });
             let (mut talk, _) = timeout(PATIENCE, dialed).await.context("no dial-back")??;
             talk.say(&ToPrivate::Standby.encode()?).await?;
-            control.insert(terminal, talk);
+            control.insert(talk);
         }
         let (signal, dialed) = self.seal(terminal, service)?;
         let frame = if spare { ToPrivate::Spare(signal) } else { ToPrivate::Ring(signal) };
@@ -223,7 +227,7 @@ impl Intruder {
         &self,
         terminal: usize,
         service: u16,
-    ) -> Result<(Vec<u8>, oneshot::Receiver<(Talk, Outcome)>)> {
+    ) -> Result<(Vec<u8>, oneshot::Receiver<DialedBack>)> {
         let listed = self.config.directory.find(&TERMINALS[terminal].0.parse()?);
         let listed = listed.context("no such terminal")?;
         let issued = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
