@@ -172,13 +172,32 @@ async fn a_rogue_public_proxy_replays_nothing_and_speaks_for_nobody() -> Result<
     // In clear, to a service that is end to end; and bound to what was never connected.
     let tunnel = intruder.opened(0, 2, Level::EndToEnd).await?;
     intruder::recite(tunnel, CANARY.as_bytes()).await?;
-    let tunnel = intruder.bound(0, 2).await?;
-    intruder::recite(tunnel, CANARY.as_bytes()).await?;
+    let (talk, outcome) = intruder.rung(0, 2).await?;
+    assert_eq!(outcome, Outcome::NotTried, "a guarded service was connected to");
+    intruder::recite(intruder::bound(talk).await?, CANARY.as_bytes()).await?;
 
     // The server has seen the honest session and not a connection more.
     let seen = house.seen(1).await?;
     assert_eq!(seen.len(), 1, "{seen:?}");
     assert!(seen[0].whole && seen[0].octets == said("recorded"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_was_guarded_meanwhile_is_not_bound() -> Result<()> {
+    let house = House::open(&["lee"], &["operator", "private"]).await?;
+    let intruder = Intruder::new(&house).await?;
+    let (open, outcome) = intruder.rung(0, 1).await?;
+    assert_eq!(outcome, Outcome::Connected);
+    let (late, outcome) = intruder.rung(0, 1).await?;
+    assert_eq!(outcome, Outcome::Connected);
+
+    let tunnel = intruder::bound(open).await?;
+    house.reload("private", "\nid = 1\n", "\nid = 1\nlevel = \"http\"\n").await?;
+    intruder::recite(intruder::bound(late).await?, b"too late").await?;
+    assert!(house.seen(1).await?.iter().all(|it| it.octets.is_empty() && !it.whole));
+    // A session that runs goes on.
+    drop(tunnel);
     Ok(())
 }
 

@@ -109,6 +109,19 @@ impl House {
         Ok(found.context("no such role")?.1.kill().await?)
     }
 
+    /// Replaces a text in a role's file and has the role read it again.
+    pub async fn reload(&self, role: &str, from: &str, to: &str) -> Result<()> {
+        let file = self.path(&format!("{role}.toml"));
+        let text = std::fs::read_to_string(&file)?;
+        ensure!(text.contains(from), "{role}.toml has no {from:?}");
+        std::fs::write(&file, text.replacen(from, to, 1))?;
+        let child = self.roles.iter().find(|it| it.0 == role).context("no such role")?;
+        let pid = child.1.id().context("it has ended")?.cast_signed();
+        let pid = rustix::process::Pid::from_raw(pid).context("no process id")?;
+        rustix::process::kill_process(pid, rustix::process::Signal::HUP)?;
+        self.says(role, "reloaded: bearers and identity as before", 1).await
+    }
+
     /// `ringback connect` as one of the clients.
     pub fn connect(&self, client: &str, words: &[&str]) -> Command {
         let key = format!("{client}.key");

@@ -108,7 +108,7 @@ struct Waiting {
 }
 
 /// A tunnel, and what its hello has said of the service.
-type DialedBack = (Talk, Outcome);
+pub type DialedBack = (Talk, Outcome);
 
 impl Intruder {
     pub async fn new(house: &House) -> Result<Self> {
@@ -189,21 +189,12 @@ impl Intruder {
         }
     }
 
-    /// A tunnel that is bound to a service which the private proxy guards.
-    pub async fn bound(&self, terminal: usize, service: u16) -> Result<Carrier> {
-        let (mut talk, outcome) = self.dialed_back(terminal, service, false).await?;
-        anyhow::ensure!(outcome == Outcome::NotTried, "a guarded service was connected to");
-        let (session, caller) = (SessionId(7), lee(Level::EndToEnd)?);
-        talk.say(&ToPrivate::Bound { session, caller }.encode()?).await?;
-        Ok(talk.into())
+    /// A tunnel of a private proxy that was rung as for a client, and what its hello says.
+    pub async fn rung(&self, terminal: usize, service: u16) -> Result<DialedBack> {
+        self.dialed_back(terminal, service, false).await
     }
 
-    async fn dialed_back(
-        &self,
-        terminal: usize,
-        service: u16,
-        spare: bool,
-    ) -> Result<(Talk, Outcome)> {
+    async fn dialed_back(&self, terminal: usize, service: u16, spare: bool) -> Result<DialedBack> {
         let mut control = self.control.lock().await;
         if let Entry::Vacant(control) = control.entry(terminal) {
             let (signal, dialed) = self.seal(terminal, service)?;
@@ -254,6 +245,13 @@ impl Drop for Intruder {
     fn drop(&mut self) {
         self.stop.cancel();
     }
+}
+
+/// Binds a tunnel, whatever its hello has said.
+pub async fn bound(mut talk: Talk) -> Result<Carrier> {
+    let (session, caller) = (SessionId(7), lee(Level::EndToEnd)?);
+    talk.say(&ToPrivate::Bound { session, caller }.encode()?).await?;
+    Ok(talk.into())
 }
 
 fn lee(level: Level) -> Result<Caller> {
