@@ -83,7 +83,7 @@ fn every_refusal_is_heard_as_it_was_told() {
 }
 
 fn request(want: Want, service: Option<u16>) -> Request {
-    let name = TerminalName::parse("car7.fleet.example").unwrap();
+    let name = TerminalName::parse("car7.fleet.example").expect("a name");
     Request { want, service: service.map(ServiceId), name }
 }
 
@@ -99,7 +99,7 @@ fn replies() -> Vec<Reply> {
 /// Reads the blocks fenced as "```door NAME": hex, and comments after `#`.
 fn golden() -> Vec<Vec<u8>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/protocol.md");
-    let text = std::fs::read_to_string(path).unwrap();
+    let text = std::fs::read_to_string(path).expect("the protocol is documented");
     let mut golden = Vec::new();
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
@@ -109,7 +109,10 @@ fn golden() -> Vec<Vec<u8>> {
         let block = lines.by_ref().take_while(|it| *it != "```");
         let digits: String = block.filter_map(|it| it.split('#').next()).collect();
         let digits: Vec<u8> = digits.bytes().filter(|it| !it.is_ascii_whitespace()).collect();
-        let octet = |it: &[u8]| u8::from_str_radix(str::from_utf8(it).unwrap(), 16).unwrap();
+        let octet = |it: &[u8]| {
+            let digits = str::from_utf8(it).expect("digits");
+            u8::from_str_radix(digits, 16).expect("hexadecimal digits")
+        };
         golden.push(digits.chunks(2).map(octet).collect());
     }
     golden
