@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -12,6 +13,7 @@ use subtle::ConstantTimeEq;
 use thiserror::Error;
 
 use crate::access_request::{SessionKeys, Sid};
+use crate::gate::{Identity, Level};
 use crate::limits;
 use crate::secret::Secret;
 use crate::terminal::ServiceId;
@@ -36,6 +38,17 @@ pub struct SessionId(pub u64);
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ClientAddress(Option<SocketAddr>);
 
+/// Who a session's client is, as the public proxy vouches for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// Where it comes from.
+    pub address: ClientAddress,
+    /// What it had to show.
+    pub level: Level,
+    /// Who it has shown to be, if that was asked.
+    pub identity: Option<Identity>,
+}
+
 /// What became of the connection to the service. Discriminants are the wire's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
@@ -49,8 +62,10 @@ pub enum Outcome {
     Silent = 3,
     /// The private proxy's table knows no such service.
     UnknownService = 4,
-    /// No connection was asked for: a spare, or a probe.
+    /// No connection was asked for (a spare, a probe), or none is made before the client is known.
     NotTried = 5,
+    /// The private proxy does not grant the service to this client.
+    NotGranted = 6,
 }
 
 /// The first octets of a tunnel, private to public: which signal is obeyed, and what came of it.
@@ -84,14 +99,14 @@ pub enum ToPrivate {
         /// The session.
         session: SessionId,
         /// Its client.
-        client: ClientAddress,
+        caller: Caller,
     },
     /// A client has come: connect to the service and reply with [`ToPublic::Opened`].
     Open {
         /// The session.
         session: SessionId,
         /// Its client.
-        client: ClientAddress,
+        caller: Caller,
         /// What to connect to, by the private proxy's own table.
         service: ServiceId,
     },
@@ -140,6 +155,15 @@ pub enum Garbled {
     /// A client address that is not in its only form.
     #[error("not a client address")]
     Address,
+    /// A level or an identity that there is not.
+    #[error("not a client's level and identity")]
+    Caller,
+    /// A terminal's name that is none, or not in its only form.
+    #[error("not a terminal's name")]
+    Name,
+    /// A refusal's code that is none.
+    #[error("not a refusal's code")]
+    Code,
 }
 
 /// Proves that whoever dials back has opened the signal, on this very tunnel.
@@ -211,12 +235,12 @@ impl ToPrivate {
     /// Writes the frame; refuses a signal that no frame can carry.
     pub fn encode(&self) -> Result<Vec<u8>, Garbled> {
         match self {
-            Self::Bound { session, client } => {
-                frame(0x01, &[&session.0.to_be_bytes(), &client.encode()])
+            Self::Bound { session, caller } => {
+                frame(0x01, &[&session.0.to_be_bytes(), &caller.encode()])
             }
-            Self::Open { session, client, service } => {
+            Self::Open { session, caller, service } => {
                 let session = session.0.to_be_bytes();
-                frame(0x02, &[&session, &client.encode(), &service.0.to_be_bytes()])
+                frame(0x02, &[&session, &service.0.to_be_bytes(), &caller.encode()])
             }
             Self::Ring(signal) => frame(0x03, &[signal]),
             Self::Spare(signal) => frame(0x04, &[signal]),
@@ -231,13 +255,12 @@ impl ToPrivate {
         let Some((kind, body)) = split(octets, Self::fits)? else { return Ok(None) };
         let used = FRAME_HEAD + body.len();
         let session = || SessionId(body[..8].iter().fold(0, |id, it| id << 8 | u64::from(*it)));
-        let client = || ClientAddress::decode(&body[8..27]);
         let frame = match kind {
-            0x01 => Self::Bound { session: session(), client: client()? },
+            0x01 => Self::Bound { session: session(), caller: Caller::decode(&body[8..])? },
             0x02 => Self::Open {
                 session: session(),
-                client: client()?,
-                service: ServiceId(u16::from_be_bytes([body[27], body[28]])),
+                service: ServiceId(u16::from_be_bytes([body[8], body[9]])),
+                caller: Caller::decode(&body[10..])?,
             },
             0x03 => Self::Ring(body.to_vec()),
             0x04 => Self::Spare(body.to_vec()),
@@ -251,8 +274,8 @@ impl ToPrivate {
 
     fn fits(kind: u8, octets: usize) -> Result<bool, Garbled> {
         match kind {
-            0x01 => Ok(octets == 8 + 19),
-            0x02 => Ok(octets == 8 + 19 + 2),
+            0x01 => Ok(Caller::OCTETS.contains(&octets.saturating_sub(8))),
+            0x02 => Ok(Caller::OCTETS.contains(&octets.saturating_sub(8 + 2))),
             0x03 | 0x04 => Ok((1..=limits::FRAME_OCTETS).contains(&octets)),
             0x05..=0x07 => Ok(octets == 0),
             other => Err(Garbled::Kind(other)),
@@ -291,7 +314,7 @@ impl ToPublic {
 }
 
 /// Octets before a frame's body: its kind and the body's length.
-const FRAME_HEAD: usize = 1 + 2;
+pub(crate) const FRAME_HEAD: usize = 1 + 2;
 
 fn frame(kind: u8, parts: &[&[u8]]) -> Result<Vec<u8>, Garbled> {
     let octets = parts.iter().map(|it| it.len()).sum();
@@ -306,7 +329,7 @@ fn frame(kind: u8, parts: &[&[u8]]) -> Result<Vec<u8>, Garbled> {
 
 /// Cuts the first frame in its kind and its body. A bad kind or length is told from the head
 /// alone: nobody waits, or makes room, for a body that no frame may have.
-fn split(
+pub(crate) fn split(
     octets: &[u8],
     fits: fn(u8, usize) -> Result<bool, Garbled>,
 ) -> Result<Option<(u8, &[u8])>, Garbled> {
@@ -321,7 +344,8 @@ fn split(
 }
 
 impl Outcome {
-    fn decode(octet: u8) -> Result<Self, Garbled> {
+    /// Reads an outcome.
+    pub fn decode(octet: u8) -> Result<Self, Garbled> {
         match octet {
             0 => Ok(Self::Connected),
             1 => Ok(Self::Refused),
@@ -329,8 +353,37 @@ impl Outcome {
             3 => Ok(Self::Silent),
             4 => Ok(Self::UnknownService),
             5 => Ok(Self::NotTried),
+            6 => Ok(Self::NotGranted),
             other => Err(Garbled::Outcome(other)),
         }
+    }
+}
+
+impl Caller {
+    /// What it takes in a frame: address, level, the identity's length, the identity.
+    const OCTETS: RangeInclusive<usize> = 19 + 1 + 1..=19 + 1 + 1 + limits::IDENTITY_OCTETS;
+
+    fn encode(&self) -> Vec<u8> {
+        let identity = self.identity.as_ref().map_or("", Identity::as_str);
+        let mut octets = self.address.encode().to_vec();
+        octets.extend([self.level as u8, identity.len() as u8]);
+        octets.extend(identity.as_bytes());
+        octets
+    }
+
+    fn decode(octets: &[u8]) -> Result<Self, Garbled> {
+        let address = ClientAddress::decode(&octets[..19])?;
+        let level = Level::ALL.into_iter().find(|it| *it as u8 == octets[19]);
+        let level = level.ok_or(Garbled::Caller)?;
+        let (length, identity) = (usize::from(octets[20]), &octets[21..]);
+        if length != identity.len() {
+            return Err(Garbled::Caller);
+        }
+        let identity = match str::from_utf8(identity).map_err(|_| Garbled::Caller)? {
+            "" => None,
+            name => Some(Identity::parse(name).map_err(|_| Garbled::Caller)?),
+        };
+        Ok(Self { address, level, identity })
     }
 }
 

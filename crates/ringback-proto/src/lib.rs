@@ -18,6 +18,7 @@ pub mod gate;
 pub mod refusal;
 pub mod switchboard;
 
+pub mod door;
 pub mod hello;
 
 pub mod dns;

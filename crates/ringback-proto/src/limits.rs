@@ -114,6 +114,7 @@ pub const OPENED_IN_VAIN_PER_KID: Rate = Rate { tokens: 1_000, per: Duration::fr
 pub const DIALS_BY_BEARER: Rate = Rate { tokens: 12, per: Duration::from_secs(60) };
 /// Requests of one key id over tunnels that earn a dial; the newest is dropped.
 pub const DIALS_BY_TUNNEL: Rate = Rate { tokens: 600, per: Duration::from_secs(60) };
+
 // Budgets and shares.
 
 /// Sources whose calls are remembered; while all are busy, a new source counts as having spent all.
@@ -129,3 +130,10 @@ pub const WAITING_CLIENTS_PER_SOURCE: usize = 20;
 /// Which part of all waiting clients and pending rings one of several tenants may hold; its newest
 /// is refused as busy.
 pub const TENANT_SHARE: usize = 4;
+
+// The client's door.
+
+/// Octets of a terminal's name (RFC 1035, 2.3.4); a request with a longer one is refused.
+pub const NAME_OCTETS: usize = 253;
+/// Octets of a refusal's code; a longer one is no reply.
+pub const CODE_OCTETS: usize = 32;

@@ -215,6 +215,31 @@ impl Refusal {
         }
     }
 
+    /// The refusal that a code and a time to wait stand for, as a client of ours is told them.
+    pub fn by_code(code: &str, wait: Duration) -> Option<Self> {
+        let found = Self::ALL.into_iter().find(|it| it.code() == code)?;
+        Some(match found {
+            Self::LockedOut(_) => Self::LockedOut(wait),
+            Self::Overspent(budget, _) => Self::Overspent(budget, wait),
+            Self::Incomplete
+            | Self::Unknown
+            | Self::Busy
+            | Self::NoAnswer
+            | Self::TerminalRefused
+            | Self::TerminalUnreachable
+            | Self::TerminalSilent
+            | Self::NoService
+            | Self::Unringable
+            | Self::Stopping
+            | Self::NotAllowed
+            | Self::Unauthorized
+            | Self::NotArmed
+            | Self::EndToEndOnly
+            | Self::NotGranted
+            | Self::NotEnrolled => found,
+        })
+    }
+
     /// What a client is told of an outcome; `None` if nothing is wrong with it.
     pub fn of(outcome: Outcome) -> Option<Self> {
         match outcome {
@@ -223,6 +248,7 @@ impl Refusal {
             Outcome::Unreachable => Some(Self::TerminalUnreachable),
             Outcome::Silent => Some(Self::TerminalSilent),
             Outcome::UnknownService => Some(Self::NoService),
+            Outcome::NotGranted => Some(Self::NotGranted),
         }
     }
 }

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use ringback_proto::access_request::{SessionKeys, Sid};
+use ringback_proto::gate::{Identity, Level};
 use ringback_proto::hello::{
-    Answer, ClientAddress, Garbled, Hello, Outcome, SessionId, ToPrivate, ToPublic,
+    Answer, Caller, ClientAddress, Garbled, Hello, Outcome, SessionId, ToPrivate, ToPublic,
     confirm_private, confirm_public,
 };
 use ringback_proto::limits::FRAME_OCTETS;
@@ -35,8 +36,8 @@ fn a_hello_and_an_answer_are_read_as_they_were_written() {
 #[test]
 fn an_unknown_outcome_or_answer_is_refused() {
     let mut hello = Hello { sid: keys().sid, mac: [9; 32], outcome: Outcome::Refused }.encode();
-    hello[48] = 6;
-    assert_eq!(Hello::decode(&hello), Err(Garbled::Outcome(6)));
+    hello[48] = 7;
+    assert_eq!(Hello::decode(&hello), Err(Garbled::Outcome(7)));
 
     let mut answer = Answer::Gone.encode();
     answer[32] = 1;
@@ -73,7 +74,11 @@ fn a_wrong_kind_or_length_is_told_from_the_head_alone() {
     assert_eq!(ToPrivate::decode(&[0x03, 0xff, 0xff]), length(0x03, 0xffff));
     assert_eq!(ToPrivate::decode(&[0x04, 0x04, 0x01]), length(0x04, FRAME_OCTETS + 1));
     assert_eq!(ToPrivate::decode(&[0x03, 0, 0]), length(0x03, 0));
-    assert_eq!(ToPrivate::decode(&[0x01, 0, 26]), length(0x01, 26));
+    for (kind, least) in [(0x01, 8 + 21), (0x02, 8 + 2 + 21)] {
+        for wrong in [0, least - 1, least + 65] {
+            assert_eq!(ToPrivate::decode(&[kind, 0, wrong]), length(kind, wrong.into()));
+        }
+    }
     assert_eq!(ToPrivate::decode(&[0x06, 0, 1]), length(0x06, 1));
     assert_eq!(ToPublic::decode(&[0x81, 0, 2]), ToPublic::decode(&[0x81, 0, 2, 0, 0]));
     assert!(ToPublic::decode(&[0x81, 0, 2]).is_err());
@@ -97,10 +102,7 @@ fn a_client_address_has_one_form() {
     let mapped: SocketAddr = "[::ffff:192.0.2.7]:4242".parse().unwrap();
     assert_eq!(ClientAddress::from(mapped), client());
 
-    let bound = |address: &[u8]| {
-        let octets = [&[0x01, 0, 27][..], &[0; 8], address].concat();
-        ToPrivate::decode(&octets)
-    };
+    let bound = |address: &[u8]| bound(&[address, &[0, 0]].concat());
     let v4 = [&[4][..], &[0; 10], &[0xff, 0xff, 192, 0, 2, 7, 0x10, 0x92]].concat();
     assert!(bound(&v4).is_ok());
     let v4_as_v6 = [&[6][..], &v4[1..]].concat();
@@ -110,6 +112,25 @@ fn a_client_address_has_one_form() {
     let not_nothing = [&[0; 18][..], &[1]].concat();
     assert_eq!(bound(&not_nothing), Err(Garbled::Address));
     assert_eq!(bound(&[&[5][..], &v4[1..]].concat()), Err(Garbled::Address));
+}
+
+#[test]
+fn a_level_and_an_identity_have_one_form() {
+    let caller = |rest: &[u8]| bound(&[&[0; 19][..], rest].concat());
+    assert!(caller(&[0, 0]).is_ok());
+    assert!(caller(&[5, 3, b'l', b'e', b'e']).is_ok());
+    for wrong in [
+        &[6, 0][..],
+        &[0, 1],
+        &[0, 0, b'l'],
+        &[0, 2, b'l'],
+        &[0, 1, b' '],
+        &[0, 1, b'\n'],
+        &[0, 2, 0xc3, 0xa4],
+        &[0, 2, 0xff, 0xff],
+    ] {
+        assert_eq!(caller(wrong), Err(Garbled::Caller), "{wrong:?}");
+    }
 }
 
 #[test]
@@ -134,13 +155,14 @@ fn a_session_id_is_sixteen_digits_and_an_address_is_not_printed() {
     assert!(!format!("{:?}", client()).contains("192"));
 }
 
-const OUTCOMES: [Outcome; 6] = [
+const OUTCOMES: [Outcome; 7] = [
     Outcome::Connected,
     Outcome::Refused,
     Outcome::Unreachable,
     Outcome::Silent,
     Outcome::UnknownService,
     Outcome::NotTried,
+    Outcome::NotGranted,
 ];
 
 fn keys() -> SessionKeys {
@@ -156,13 +178,22 @@ fn client() -> ClientAddress {
     ClientAddress::from("192.0.2.7:4242".parse::<SocketAddr>().expect("an address"))
 }
 
+/// Reads a bound frame of session 0.
+fn bound(caller: &[u8]) -> Result<Option<(ToPrivate, usize)>, Garbled> {
+    let length = u8::try_from(8 + caller.len()).expect("a short body");
+    ToPrivate::decode(&[&[0x01, 0, length][..], &[0; 8], caller].concat())
+}
+
 fn frames_to_private() -> Vec<ToPrivate> {
     let session = SessionId(0x0123_4567_89ab_cdef);
     let v6: SocketAddr = "[2001:db8::7]:4242".parse().expect("an address");
+    let identity = Some(Identity::parse("dr-lee").expect("a name"));
+    let nobody = |address| Caller { address, level: Level::Open, identity: None };
+    let lee = Caller { address: v6.into(), level: Level::EndToEnd, identity };
     vec![
-        ToPrivate::Bound { session, client: client() },
-        ToPrivate::Bound { session, client: ClientAddress::UNKNOWN },
-        ToPrivate::Open { session, client: v6.into(), service: ServiceId(0x0102) },
+        ToPrivate::Bound { session, caller: nobody(client()) },
+        ToPrivate::Bound { session, caller: nobody(ClientAddress::UNKNOWN) },
+        ToPrivate::Open { session, service: ServiceId(0x0102), caller: lee },
         ToPrivate::Ring(vec![0x11, 0xab, 0xcd]),
         ToPrivate::Spare(vec![0x12, 0xab]),
         ToPrivate::Standby,

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use ringback_proto::gate::Identity;
+use ringback_proto::terminal::TerminalName;
 
+use crate::connect::Target;
 use crate::keys::Suite;
 use crate::telemetry::Format;
 use crate::users::Realm;
@@ -44,6 +46,15 @@ pub enum Command {
     Doctor(Show),
     /// Show what is spent of each budget, and when more is free.
     Budget(Show),
+    /// Reach a service of a terminal with a key of one's own, end to end where it can be.
+    ///
+    /// Joins standard input and output with the service, as for ssh -o ProxyCommand='ringback
+    /// connect --key me.key %h:ssh'. Exit codes: 0 the session came to its end; 64 bad usage or
+    /// files; 69 the public proxy cannot be reached or refuses; 74 the session was cut; 75 refused
+    /// for now; 76 not the public proxy or terminal of the contact; 77 refused for who you are.
+    Connect(Connect),
+    /// Print a terminal's contact file, which its clients keep; there is nothing secret in it.
+    Contact(ContactOf),
     /// Make keys.
     Key {
         /// Whose.
@@ -88,6 +99,8 @@ impl Command {
             | Self::Check(_)
             | Self::Doctor(_)
             | Self::Budget(_)
+            | Self::Connect(_)
+            | Self::Contact(_)
             | Self::Key { .. }
             | Self::Visit { .. }
             | Self::Direct { .. }
@@ -115,11 +128,57 @@ pub struct Show {
     pub json: bool,
 }
 
+/// What is reached, and by whom.
+#[derive(Debug, Args)]
+pub struct Connect {
+    /// The terminal, and which of its services: by the contact's name for it or by number.
+    #[arg(value_name = "NAME[:SERVICE]")]
+    pub target: Target,
+    /// The terminal's contact file.
+    #[arg(long, value_name = "FILE", conflicts_with = "contacts")]
+    pub contact: Option<PathBuf>,
+    /// The folder of contact files, NAME.toml each [default: ~/.config/ringback/contacts].
+    #[arg(long, value_name = "DIR")]
+    pub contacts: Option<PathBuf>,
+    /// The client's own key, as `ringback key client` makes it.
+    #[arg(long, value_name = "CLIENT.key")]
+    pub key: PathBuf,
+    /// Listen here instead, and reach the service for each connection.
+    #[arg(short = 'L', value_name = "ADDR:PORT")]
+    pub listen: Option<SocketAddr>,
+    /// Have the terminal's own ports opened for this machine's address, and end.
+    #[arg(long, conflicts_with = "listen")]
+    pub knock: bool,
+    /// Tell how it goes on standard error as one JSON object a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Whose contact is printed.
+#[derive(Debug, Args)]
+pub struct ContactOf {
+    /// The public proxy's configuration.
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// By which address clients reach `dial_back`, several times if there are several [default:
+    /// those that are announced to private proxies].
+    #[arg(long = "address", value_name = "HOST:PORT", value_parser = host_and_port)]
+    pub addresses: Vec<String>,
+    /// The terminal.
+    pub name: TerminalName,
+}
+
 /// Keys that can be made.
 #[derive(Debug, Subcommand)]
 pub enum Key {
     /// A proxy's identity: NAME.key stays with it, NAME.pub goes to the other proxy.
     Identity {
+        /// Path without suffix.
+        #[arg(long, value_name = "NAME")]
+        out: PathBuf,
+    },
+    /// A client's key: NAME.key stays with it, NAME.pub goes to the tables of both proxies.
+    Client {
         /// Path without suffix.
         #[arg(long, value_name = "NAME")]
         out: PathBuf,

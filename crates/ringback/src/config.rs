@@ -9,7 +9,10 @@ use std::path::{Path, PathBuf};
 mod access;
 mod bearer;
 mod budget;
+mod clients;
+mod contact;
 mod directory;
+mod grant;
 mod private;
 mod public;
 mod responder;
@@ -19,7 +22,9 @@ mod tls;
 pub use access::{Access, Custody, Network};
 pub use bearer::BearerConfig;
 pub use budget::BudgetConfig;
+pub use contact::{Contact, ContactService};
 pub use directory::{Directory, ListedService, ListedTerminal, Route};
+pub use grant::{EndToEnd, Grant, server_name};
 pub use private::{Nat64, PrivateConfig, PublicProxy, ServiceTarget, Subscription};
 pub use public::PublicConfig;
 pub use responder::ResponderConfig;
@@ -93,6 +98,11 @@ impl Config {
 }
 
 impl Mistakes {
+    /// One mistake that concerns a whole file.
+    pub fn one(file: &Path, text: impl Into<String>) -> Self {
+        Self { file: file.to_owned(), problems: vec![Problem::new(0, "", text)] }
+    }
+
     /// The one mistake of a file that is right, but for another role than was asked to run it.
     pub fn of_role(file: &Path, wanted: &str, found: &Config) -> Self {
         let cure = format!("missing: run it with `ringback {}`", found.role());

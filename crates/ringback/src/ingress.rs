@@ -21,6 +21,7 @@ pub mod tls_end;
 
 use std::io;
 
+use ringback_proto::door::Reply;
 use ringback_proto::terminal::TerminalName;
 use thiserror::Error;
 use tokio::io::{AsyncWrite, AsyncWriteExt, Interest};
@@ -30,8 +31,9 @@ use tokio::time::timeout;
 use crate::{limits, socket};
 
 pub use credential::{Credential, HeadPrint};
+pub use http::ask as head;
 pub use lookahead::Lookahead;
-pub use refuse::{challenge, refuse, turn_away};
+pub use refuse::{challenge, refuse, tell, turn_away};
 pub use stream::ClientStream;
 pub use tls_end::TlsEnd;
 
@@ -153,7 +155,11 @@ pub async fn acknowledge(
     protocol: Protocol,
 ) -> io::Result<()> {
     match protocol {
-        Protocol::Raw | Protocol::Http | Protocol::Tls | Protocol::Keyed => Ok(()),
+        Protocol::Raw | Protocol::Http | Protocol::Tls => Ok(()),
+        Protocol::Keyed => {
+            stream.write_all(&Reply::Accepted.encode()).await?;
+            stream.flush().await
+        }
         Protocol::Socks5 => stream.write_all(&socks::reply(socks::SUCCEEDED)).await,
         Protocol::Connect => stream.write_all(connect::ESTABLISHED).await,
     }

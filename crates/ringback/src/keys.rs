@@ -72,9 +72,14 @@ pub fn warm_up() {
 pub fn make_identity(name: &Path) -> Result<Vec<PathBuf>, KeyFault> {
     let secret = Identity::generate()?;
     let identity = Identity::from_pem(&secret)?;
-    let public = pem::encode(&pem::Pem::new("PUBLIC KEY", identity.public_key().0.to_vec()));
+    let public = public_key_text(identity.public_key());
     let (key, public_key) = (with_suffix(name, "key"), with_suffix(name, "pub"));
     write_all_new(&[(key, 0o600, &secret), (public_key, 0o644, &public)])
+}
+
+/// A public key in PEM.
+pub fn public_key_text(key: &PublicKey) -> String {
+    pem::encode(&pem::Pem::new("PUBLIC KEY", key.0.to_vec()))
 }
 
 /// Writes `NAME.public.keys` and `NAME.private.keys`, one for each proxy of a terminal.
@@ -107,7 +112,12 @@ pub fn read_identity(file: &Path) -> Result<Identity, KeyFault> {
 
 /// Reads another proxy's public key.
 pub fn read_public_key(file: &Path) -> Result<PublicKey, KeyFault> {
-    let block = pem::parse(fs::read_to_string(file)?).map_err(|_| KeyFault::Kind("public key"))?;
+    parse_public_key(&fs::read_to_string(file)?)
+}
+
+/// Reads a public key in PEM.
+pub fn parse_public_key(text: &str) -> Result<PublicKey, KeyFault> {
+    let block = pem::parse(text).map_err(|_| KeyFault::Kind("public key"))?;
     PublicKey::parse(block.contents()).ok_or(KeyFault::Kind("Ed25519 public key"))
 }
 

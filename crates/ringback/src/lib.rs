@@ -17,6 +17,7 @@ pub mod socket;
 pub mod splice;
 pub mod tunnel;
 
+pub mod connect;
 pub mod demo;
 pub mod doctor;
 pub mod operator;

@@ -172,3 +172,23 @@ pub const NONCES_USED: usize = 4_096;
 pub const ASSERTION_LIFE: Duration = Duration::from_secs(60);
 /// Octets of a password that is typed or piped in; a longer one is refused.
 pub const PASSWORD_OCTETS: u64 = 1_024;
+
+// `ringback connect`.
+
+/// How long the inner handshake may take at either end, up to the word on the service; then the
+/// session is cut.
+pub const INNER_PATIENCE: Duration = Duration::from_secs(15);
+/// How long a client waits to be accepted: longer than any public proxy holds it; then it gives up.
+pub const ACCEPTANCE_PATIENCE: Duration = Duration::from_secs(660);
+/// How long a TCP connection to one of the public proxy's addresses may take; then the next is tried.
+pub const CLIENT_DIAL_PATIENCE: Duration = Duration::from_secs(5);
+/// Addresses of a public proxy that a client tries; the last are not tried.
+pub const CLIENT_DIALS: usize = 8;
+/// How long a client waits in silence before it says what it is waiting for.
+pub const PROGRESS_AFTER: Duration = Duration::from_secs(1);
+/// How often it says so anew.
+pub const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+/// Local connections that `ringback connect -L` carries at once; the next wait in the kernel's backlog.
+pub const LOCAL_CONNECTIONS: usize = 256;
+/// How long a local connection may be idle; then its session is cut. The proxies' own limit is shorter.
+pub const LOCAL_IDLE: Duration = Duration::from_secs(24 * 3600);

@@ -8,7 +8,9 @@ use ringback::cli::{Cli, Command, File, Key, Proof};
 use ringback::config::{Config, Mistakes};
 use ringback::limits::{LAST_THREADS, ONE_WISH};
 use ringback::reload::Reload;
-use ringback::{budget, demo, doctor, keys, operator, private, prompt, public, telemetry, users};
+use ringback::{
+    budget, connect, demo, doctor, keys, operator, private, prompt, public, telemetry, users,
+};
 use ringback_proto::gate::Identity;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -69,7 +71,11 @@ async fn run(command: Command, stop: CancellationToken) -> anyhow::Result<ExitCo
             }
         }
         Command::Budget(wanted) => budget::run(&wanted)?,
-        Command::Key { of: Key::Identity { out } } => told(keys::make_identity(&out), &out)?,
+        Command::Connect(wanted) => return connect::run(wanted, stop).await,
+        Command::Contact(wanted) => print!("{}", connect::contact(&wanted)?),
+        Command::Key { of: Key::Identity { out } | Key::Client { out } } => {
+            told(keys::make_identity(&out), &out)?
+        }
         Command::Key { of: Key::Terminal { out, suite } } => {
             told(keys::make_terminal(&out, suite), &out)?;
         }

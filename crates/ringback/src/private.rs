@@ -28,12 +28,14 @@ use crate::reload::Reload;
 use crate::{clock, state, tunnel};
 
 mod dial;
+mod inner;
 mod inside;
 
 /// What every dial needs to know.
 #[derive(Debug)]
 struct House {
     dialer: tunnel::Dialer,
+    identity: tunnel::Identity,
     tables: RwLock<Arc<Tables>>,
     nat64: Nat64,
     discovered: OnceCell<Prefix>,
@@ -63,6 +65,11 @@ impl Tables {
 
     fn service(&self, kid: Kid, service: ServiceId) -> Option<ServiceTarget> {
         self.services.get(&kid)?.get(&service).cloned()
+    }
+
+    /// Whether the service is connected to only once it is known who calls.
+    fn is_guarded(&self, kid: Kid, service: ServiceId) -> bool {
+        self.service(kid, service).is_some_and(|it| it.grant.is_guarded())
     }
 
     /// The public proxy at that place, if that address is still its own: tables are reloaded.
@@ -95,7 +102,8 @@ pub async fn run(
         tasks.spawn(hear(name, receiver, events.clone()));
     }
     let house = House {
-        dialer: tunnel::Dialer::new(config.identity),
+        dialer: tunnel::Dialer::new(config.identity.clone()),
+        identity: config.identity,
         tables,
         nat64: config.nat64,
         discovered: OnceCell::new(),

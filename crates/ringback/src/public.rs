@@ -16,7 +16,7 @@ use ringback_proto::access_request::{AccessRequest, Kid, Purpose, Signal, Tunnel
 use ringback_proto::budget::{Charge, Denial};
 use ringback_proto::dns::Zone;
 use ringback_proto::gate::Admitted;
-use ringback_proto::hello::{Answer, SessionId, ToPrivate};
+use ringback_proto::hello::{Answer, Caller, SessionId, ToPrivate};
 use ringback_proto::refusal::Refusal;
 use ringback_proto::secret::Secret;
 use ringback_proto::switchboard::{
@@ -41,6 +41,7 @@ use crate::{clock, journal, keys, telemetry};
 
 mod armed;
 mod clients;
+mod keyed;
 mod knocks;
 mod listeners;
 mod lobby;
@@ -99,7 +100,7 @@ enum Happening {
 #[derive(Debug)]
 struct Held {
     id: ClientId,
-    address: ringback_proto::hello::ClientAddress,
+    caller: Caller,
     /// Holds one: the next is given only after the client has told that the one before failed.
     verdicts: mpsc::Sender<Verdict>,
     /// Ends it at once, whatever it is doing: its terminal was revoked while it was joined.
@@ -438,7 +439,8 @@ impl Role {
             Command::Standby { tunnel } => self.say(tunnel, &ToPrivate::Standby),
             Command::Open { tunnel, client, session, service } => {
                 let Some(held) = self.clients.get(&client) else { return };
-                let open = ToPrivate::Open { session, client: held.address, service };
+                let caller = held.caller.clone();
+                let open = ToPrivate::Open { session, caller, service };
                 self.frame(tunnel, &open, Order::Open);
             }
             Command::Splice { client, tunnel, session, opened, paired } => {
@@ -564,7 +566,7 @@ impl Role {
             let event = Event::SpliceEnded { client, tunnel };
             return self.switchboard.handle_event(event, clock::now());
         };
-        let bound = ToPrivate::Bound { session, client: held.address };
+        let bound = ToPrivate::Bound { session, caller: held.caller.clone() };
         let octets = if opened { Vec::new() } else { bound.encode().expect("a bound frame fits") };
         let _ = orders.map(|it| it.try_send(Order::Join(octets, taker)));
     }

@@ -4,6 +4,8 @@
 //! is not asked here: that is the switchboard's question, and the hello's. Handshakes have no limit
 //! of their own: whoever starts one bounds the time up to the whole hello.
 
+mod carrier;
+pub mod inner;
 mod talk;
 pub mod tls;
 
@@ -28,6 +30,7 @@ use zeroize::Zeroizing;
 use crate::socket;
 use crate::splice::Leg;
 
+pub use carrier::Carrier;
 pub use talk::Talk;
 pub use tls::{Acceptor, Asks, Dialer, SERVER_NAME};
 

@@ -24,6 +24,42 @@ async fn ssh_logs_in() -> Result<()> {
         return Ok(());
     }
     let Some(mut field) = Field::set_up(&raw(2207, 22)).await? else { return Ok(()) };
+    start_sshd(&mut field).await?;
+    let login = ssh(&field, &["-p", "2207"]).await?;
+    assert_eq!(String::from_utf8_lossy(&login.stdout).trim(), "1000000", "{login:?}");
+    assert_eq!(field.sms(), 1);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ssh_logs_in_end_to_end_where_no_port_is_open() -> Result<()> {
+    if !(installed("sshd")? && may_change_user()) {
+        return Ok(());
+    }
+    let lee =
+        "level = \"end-to-end\"\n[[terminal.service.client]]\nname = \"lee\"\nkey = \"lee.pub\"";
+    let wishes = Wishes {
+        public_services: format!("id = 1\nport = 22\n{lee}"),
+        private_services: format!("id = 1\naddress = \"{{terminal}}:22\"\n{lee}"),
+        ..Wishes::default()
+    };
+    let Some(mut field) = Field::set_up(&wishes).await? else { return Ok(()) };
+    start_sshd(&mut field).await?;
+    let binary = env!("CARGO_BIN_EXE_ringback");
+    let contact = field.client(binary, &["contact", "--config", "public.toml", NAME]).await?;
+    std::fs::write(field.path(&format!("{NAME}.toml")), contact.stdout)?;
+
+    let proxy = format!("ProxyCommand={binary} connect --contacts . --key lee.key %h:ssh");
+    for _ in 0..2 {
+        let login = ssh(&field, &["-o", &proxy]).await?;
+        assert_eq!(String::from_utf8_lossy(&login.stdout).trim(), "1000000", "{login:?}");
+    }
+    assert_eq!(field.sms(), 1, "the second came by the standby");
+    Ok(())
+}
+
+/// An SSH server on the terminal, and a user's key that it takes.
+async fn start_sshd(field: &mut Field) -> Result<()> {
     for key in ["host", "user"] {
         let words = ["-q", "-t", "ed25519", "-N", "", "-f", key];
         field.client("ssh-keygen", &words).await?;
@@ -37,26 +73,16 @@ async fn ssh_logs_in() -> Result<()> {
     );
     std::fs::write(field.path("sshd.conf"), config)?;
     let config = at("sshd.conf");
-    field.start("sshd", "/usr/sbin/sshd", &["-D", "-e", "-f", &config], "Server listening").await?;
+    field.start("sshd", "/usr/sbin/sshd", &["-D", "-e", "-f", &config], "Server listening").await
+}
 
-    let words = [
-        "-p",
-        "2207",
-        "-i",
-        "user",
-        "-o",
-        "StrictHostKeyChecking=no",
-        "-o",
-        "UserKnownHostsFile=/dev/null",
-        "-o",
-        "BatchMode=yes",
-        &format!("root@{NAME}"),
-        "head -c 1000000 /dev/zero | wc -c; cat",
-    ];
-    let login = field.client("ssh", &words).await?;
-    assert_eq!(String::from_utf8_lossy(&login.stdout).trim(), "1000000", "{login:?}");
-    assert_eq!(field.sms(), 1);
-    Ok(())
+/// Logs in and runs a command there.
+async fn ssh(field: &Field, way: &[&str]) -> Result<std::process::Output> {
+    let login = format!("root@{NAME}");
+    let command = "head -c 1000000 /dev/zero | wc -c; cat";
+    let words = ["-i", "user", "-o", "StrictHostKeyChecking=no"];
+    let quiet = ["-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes"];
+    field.client("ssh", &[way, &words, &quiet, &[&login, command]].concat()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use anyhow::{Context, Result, ensure};
-use ringback::config::Config;
+use ringback::config::{Config, Contact};
 use tempfile::TempDir;
 
 /// The exit code of bad usage (sysexits.h, EX_USAGE).
@@ -22,6 +22,57 @@ fn every_example_has_no_mistakes() -> Result<()> {
         assert!(checked.status.success(), "{}", said(&checked));
     }
     assert_eq!(fleet.files.len(), 5, "{:?}", fleet.files);
+    Ok(())
+}
+
+#[test]
+fn the_example_of_a_contact_is_the_one_that_is_printed() -> Result<()> {
+    let fleet = Fleet::new()?;
+    let example = "examples/fleet/contacts/car7.fleet.example.toml";
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(example);
+    std::fs::create_dir(fleet.path("contacts"))?;
+    std::fs::copy(example, fleet.path("contacts/car7.toml"))?;
+
+    let at = ["--address", "gate.fleet.example:7443"];
+    let words = [&["contact", "--config", "public.toml"], &at[..], &["car7.fleet.example"]];
+    let printed = fleet.ringback(&words.concat())?;
+    assert!(printed.status.success(), "{}", said(&printed));
+    std::fs::write(fleet.path("printed.toml"), &printed.stdout)?;
+    let printed = Contact::load(&fleet.path("printed.toml"))?;
+    let mut example = Contact::load(&fleet.path("contacts/car7.toml"))?;
+    let (ssh, named) = (example.services.remove("ssh"), printed.services.get("port-2222"));
+    assert_eq!(ssh.as_ref(), named, "a client may call it as it likes");
+    assert!(example.services.iter().all(|(name, it)| printed.services.get(name) == Some(it)));
+    assert_eq!(example.public_key, printed.public_key);
+    assert_eq!(example.terminal_key, printed.terminal_key);
+    assert_eq!(example.addresses, printed.addresses);
+    Ok(())
+}
+
+#[test]
+fn a_grant_that_cannot_be_kept_is_a_mistake() -> Result<()> {
+    let fleet = Fleet::new()?;
+    let private = std::fs::read_to_string(fleet.path("private.toml"))?;
+    let client = "\n[[terminal.service.client]]\nname = \"dr-lee\"\nkey = \"lee.pub\"\n";
+    for (from, to, mistake) in [
+        ("\nname = \"car7.fleet.example\"", "\n", "needs the terminal's `name`"),
+        ("end-to-end\"", "http\"", "with level = \"end-to-end\", and only there"),
+        ("key = \"lee.pub\"\n", "", "client[0].key: missing"),
+        ("name = \"dr-lee\"", "name = \"dr lee\"", "no name for a client"),
+        ("\"end-to-end\" ", "\"end-to-end\"\nidentities = \"dr-lee\" ", "all who is let in"),
+        ("key = \"lee.pub\"\n", &format!("key = \"lee.pub\"\n{client}"), "has this name"),
+        (
+            "key = \"lee.pub\"\n",
+            &format!("key = \"lee.pub\"\n{}", client.replace("dr-lee", "dr-who")),
+            "has this key",
+        ),
+    ] {
+        assert!(private.contains(from), "no {from:?}");
+        std::fs::write(fleet.path("wrong.toml"), private.replace(from, to))?;
+        let told = fleet.ringback(&["check", "--config", "wrong.toml"])?;
+        assert_eq!(told.status.code(), BAD_USAGE, "{to}: {}", said(&told));
+        assert!(said(&told).contains(mistake), "no {mistake:?} in {}", said(&told));
+    }
     Ok(())
 }
 
@@ -225,7 +276,11 @@ impl Fleet {
         let mut fleet = Self { folder, files: Vec::new() };
         let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/fleet");
         for entry in std::fs::read_dir(examples)? {
-            let name = entry?.file_name().into_string().ok().context("a strange name")?;
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                continue;
+            }
+            let name = entry.file_name().into_string().ok().context("a strange name")?;
             std::fs::copy(
                 Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/fleet").join(&name),
                 fleet.path(&name),
@@ -247,7 +302,7 @@ impl Fleet {
             made += 1;
         }
         fleet.make_certificate()?;
-        ensure!(made == 6, "the comments tell of {made} commands that make keys");
+        ensure!(made == 7, "the comments tell of {made} commands that make keys");
         let user = format!("robot:bearer:{}\n", "0".repeat(64));
         for (name, text) in [("smpp.password", "secret\n"), ("car7.users", &user)] {
             std::fs::write(fleet.path(name), text)?;

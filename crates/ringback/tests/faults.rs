@@ -55,7 +55,7 @@ async fn a_server_that_reads_the_proxy_protocol_knows_its_client() -> Result<()>
         private_services: "id = 1\naddress = \"{terminal}:80\"\nproxy_protocol = true".into(),
         ..Wishes::default()
     };
-    let Some(mut field) = with_echo(&wishes, &["28"]).await? else { return Ok(()) };
+    let Some(mut field) = with_echo(&wishes, &["54"]).await? else { return Ok(()) };
     // The first session is bound to its dial-back, the second opens a tunnel that stands by.
     for times in 1..=2 {
         let head = field.curl(&[&url()]).await?;
@@ -66,10 +66,13 @@ async fn a_server_that_reads_the_proxy_protocol_knows_its_client() -> Result<()>
     for line in words.lines().filter_map(|it| it.strip_prefix("preface ")) {
         let terminal: std::net::Ipv4Addr = field.lab.terminal.address().to_string().parse()?;
         let hex = |octets: [u8; 4]| octets.map(|it| format!("{it:02x}")).concat();
-        let before = "0d0a0d0a000d0a515549540a2111000c".to_owned()
+        let before = "0d0a0d0a000d0a515549540a21110026".to_owned()
             + &hex(addresses::CLIENT.octets())
             + &hex(terminal.octets());
-        assert!(line.starts_with(&before) && line.ends_with("0050"), "{line}, not {before}");
+        assert!(line.starts_with(&before), "{line}, not {before}");
+        // The service's port, the session's id, the level.
+        let (id, level) = ("0050050010", "e100046f70656e");
+        assert!(line[56 - 4..].starts_with(id) && line.ends_with(level), "{line}");
     }
     Ok(())
 }

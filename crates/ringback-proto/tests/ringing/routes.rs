@@ -351,6 +351,7 @@ fn a_dead_service_refuses_everybody_who_waits_for_it_at_once() {
         (Outcome::Unreachable, "RB-TERMINAL-UNREACHABLE"),
         (Outcome::Silent, "RB-TERMINAL-SILENT"),
         (Outcome::UnknownService, "RB-NO-SERVICE"),
+        (Outcome::NotGranted, "RB-NOT-GRANTED"),
     ];
     for (outcome, code) in codes {
         let mut story = story(1);

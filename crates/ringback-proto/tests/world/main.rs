@@ -33,7 +33,7 @@ fn in_every_world_each_client_is_joined_with_its_own_terminal_or_told_why_not() 
         ends.extend(world.model.ends());
     }
     // Worlds in which not everything happens prove little.
-    assert!(alone.is_some() || ends.len() == 15, "{ends:?}");
+    assert!(alone.is_some() || ends.len() == 16, "{ends:?}");
 }
 
 #[test]

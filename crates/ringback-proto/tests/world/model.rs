@@ -241,9 +241,11 @@ impl Model {
                 it.is = Is::Opened(client);
                 self.back_to_queue(client, tunnel, now);
             }
-            Outcome::Refused | Outcome::Unreachable | Outcome::Silent | Outcome::UnknownService => {
-                it.is = Is::Standby
-            }
+            Outcome::Refused
+            | Outcome::Unreachable
+            | Outcome::Silent
+            | Outcome::UnknownService
+            | Outcome::NotGranted => it.is = Is::Standby,
         }
     }
 

@@ -362,7 +362,7 @@ impl World {
             return;
         }
         let dead = self.chance.permille(self.weather.dead_service);
-        let outcomes = [Outcome::Refused, Outcome::Silent, Outcome::NotTried];
+        let outcomes = [Outcome::NotGranted, Outcome::Silent, Outcome::NotTried];
         let outcome = if dead { self.chance.pick(&outcomes) } else { Outcome::Connected };
         self.plan(50, 9_000, Happening::Opened(tunnel, outcome));
     }

@@ -8,9 +8,10 @@ use ringback_proto::gate::{Identity, Level};
 pub use ringback_proto::network::Network;
 use ringback_proto::switchboard::PublicKey;
 
+use super::clients;
 use super::section::Section;
+use crate::limits;
 use crate::users::Users;
-use crate::{keys, limits};
 
 /// What a client must show before it may cause a ring for one service.
 #[derive(Clone, Debug)]
@@ -61,18 +62,7 @@ pub(super) fn read(section: &mut Section<'_>) -> Access {
     if (level == Level::Allow) == allow.is_empty() {
         section.wrong("allow", "give it with level = \"allow\", and only there");
     }
-    let mut clients = Vec::new();
-    for mut client in section.sections("client") {
-        let name: Option<Identity> = client.required("name");
-        let key = client.file("key", keys::read_public_key);
-        if let (Some(name), Some(key)) = (name, key) {
-            if clients.iter().any(|(other, _)| *other == name) {
-                client.wrong("name", "another client of this service has this name");
-            }
-            clients.push((name, key));
-        }
-        client.finish();
-    }
+    let clients = clients::read(section);
     if level == Level::EndToEnd && section.lacks("client") {
         section
             .wrong("client", "missing: level \"end-to-end\" needs one [[terminal.service.client]]");

@@ -9,9 +9,10 @@ use ringback_proto::access_request::{Kid, OpeningKey};
 use ringback_proto::dialer::{Fleet, forbidden};
 use ringback_proto::nat64::Prefix;
 use ringback_proto::switchboard::PublicKey;
-use ringback_proto::terminal::{CallNumber, Callee, ServiceId};
+use ringback_proto::terminal::{CallNumber, Callee, ServiceId, TerminalName};
 
 use super::bearer::{self, BearerConfig};
+use super::grant::{self, Grant};
 use super::section::Section;
 use crate::keys;
 use crate::tunnel::Identity;
@@ -81,6 +82,8 @@ pub struct ServiceTarget {
     pub address: String,
     /// Whether the connection begins with a PROXY protocol header that tells the client's address.
     pub proxy_protocol: bool,
+    /// Who may use it.
+    pub grant: Grant,
 }
 
 impl PrivateConfig {
@@ -176,6 +179,7 @@ fn read_subscription(
     kids: &[Kid],
 ) -> Option<Subscription> {
     let key = section.file("keys", keys::read_opening_key);
+    let name: Option<TerminalName> = section.text("name");
     let number: Option<CallNumber> = section.required("number");
     let names: Vec<String> = section.list("public_proxies");
     let mut allowed = Vec::new();
@@ -193,9 +197,10 @@ fn read_subscription(
     let mut services = BTreeMap::new();
     for mut service in section.sections("service") {
         let id = u16::try_from(service.number("id", 0, 65_535, 0)).unwrap_or_default();
+        let grant = grant::read(&mut service, name.as_ref(), ServiceId(id));
         let address = service.host_and_port("address");
         let proxy_protocol = service.flag("proxy_protocol");
-        let target = address.map(|address| ServiceTarget { address, proxy_protocol });
+        let target = address.map(|address| ServiceTarget { address, proxy_protocol, grant });
         if let Some(target) = target
             && services.insert(ServiceId(id), target).is_some()
         {

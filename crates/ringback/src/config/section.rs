@@ -7,8 +7,11 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use ringback_proto::switchboard::PublicKey;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+
+use crate::keys;
 
 /// One mistake: where it is and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -135,8 +138,7 @@ impl<'a> Section<'a> {
     /// `host:port` that must be given; the host is looked up when it is connected to.
     pub fn host_and_port(&mut self, key: &'static str) -> Option<String> {
         let text: String = self.required(key)?;
-        let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
-        if port.is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
+        if !is_host_and_port(&text) {
             self.wrong(key, format!("{text:?}: must be host:port"));
             return None;
         }
@@ -245,6 +247,33 @@ impl<'a> Section<'a> {
         })
     }
 
+    /// The tables under a key by the names that the file gives them, none if missing.
+    pub fn named_sections(&mut self, key: &'static str) -> Vec<(String, Section<'a>)> {
+        let Some(value) = self.take(key) else { return Vec::new() };
+        let DeValue::Table(table) = value.get_ref() else {
+            self.note(self.line_at(value), self.name(key), "must be a table".into());
+            return Vec::new();
+        };
+        let mut sections = Vec::new();
+        for (name, value) in table.iter() {
+            let path = format!("{}.{}", self.name(key), name.get_ref());
+            match self.enter(value, path.clone()) {
+                Some(section) => sections.push((name.get_ref().to_string(), section)),
+                None => self.note(self.line_at(value), path, "must be a table".into()),
+            }
+        }
+        sections
+    }
+
+    /// A public key: in PEM itself, or the file that holds it.
+    pub fn public_key(&mut self, key: &'static str) -> Option<PublicKey> {
+        let text: String = self.required(key)?;
+        if !text.contains("-----BEGIN") {
+            return self.file(key, keys::read_public_key);
+        }
+        keys::parse_public_key(&text).map_err(|fault| self.wrong(key, fault.to_string())).ok()
+    }
+
     /// A table read by serde, for a configuration that another module owns.
     pub fn deserialized<T: serde::de::DeserializeOwned>(&mut self, key: &'static str) -> Option<T> {
         let value = self.take(key)?;
@@ -333,6 +362,12 @@ impl<'a> Section<'a> {
     fn line_at(&self, value: &Spanned<DeValue<'_>>) -> usize {
         line_of(self.source.text, value.span().start)
     }
+}
+
+/// Whether a text is `host:port`.
+pub(super) fn is_host_and_port(text: &str) -> bool {
+    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+    port.is_some_and(|(_, port)| port.parse::<u16>().is_ok())
 }
 
 fn line_of(text: &str, offset: usize) -> usize {

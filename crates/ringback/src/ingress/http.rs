@@ -24,7 +24,7 @@ pub(super) struct Head<'h> {
 }
 
 /// What a whole head asks for: the one host it names, and the credential it shows.
-pub(super) fn ask(octets: &[u8]) -> Result<Option<Asked>, Cause> {
+pub fn ask(octets: &[u8]) -> Result<Option<Asked>, Cause> {
     let Some(head) = Head::parse(octets)? else { return Ok(None) };
     let (name, _) = authority(head.authority()?)?;
     let (protocol, credential) = (Protocol::Http, head.credential("authorization"));

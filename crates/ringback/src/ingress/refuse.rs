@@ -3,6 +3,7 @@
 //! What happened comes as a [`Refusal`] or an [`Unnamed`]; this only says it. Every farewell is
 //! bounded in time and octets, and whoever cannot be told anything is reset.
 
+use ringback_proto::door::Reply;
 use ringback_proto::refusal::{Budget, Refusal};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, sink};
@@ -26,7 +27,7 @@ pub async fn challenge(
     challenges: &[String],
 ) {
     let farewell = match (protocol, &stream) {
-        (_, ClientStream::Keyed(_)) => return,
+        (_, ClientStream::Keyed(_)) => Some(Reply::Refused(refusal.into()).encode()),
         // After a handshake there is no alert for it but the clean end, which would be a lie.
         (Protocol::Raw | Protocol::Keyed, _) | (Protocol::Tls, ClientStream::Terminated(_)) => None,
         (Protocol::Http, _) => {
@@ -57,6 +58,11 @@ pub async fn turn_away(stream: impl Into<ClientStream>, unnamed: Unnamed) {
         (Protocol::Socks5, _) => Some(socks::reply(unnamed_socks_code(cause)).to_vec()),
     };
     part(stream.into(), farewell).await;
+}
+
+/// Says the last thing there is to say to a client, and waits until it has heard it and hung up.
+pub async fn tell(stream: ClientStream, farewell: Vec<u8>) {
+    part(stream, Some(farewell)).await;
 }
 
 /// Who reads the page.

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ringback_proto::dialer::{Allowed, DialId, DialOutcome, Event, Over, Verified};
 use ringback_proto::hello::{
-    self, Answer, ClientAddress, Hello, Outcome, SessionId, ToPrivate, ToPublic, confirm_private,
+    self, Answer, Caller, Hello, Outcome, SessionId, ToPrivate, ToPublic, confirm_private,
     confirm_public,
 };
 use ringback_proto::nat64::Prefix;
@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
+use super::inner::{self, Wanted};
 use super::inside::inside;
 use super::{House, ring_heard};
 use crate::config::{Nat64, ServiceTarget};
@@ -39,12 +40,15 @@ pub(super) async fn dial(house: &House, dial: DialId, verified: &Verified) {
         tokio::join!(
             async {
                 let Some(service) = wanted else { return Err(Outcome::NotTried) };
-                step("E", None, signal);
-                let connected = connect(house, verified, service).await;
-                if connected.is_ok() {
-                    step("F", None, signal);
+                if house.tables().is_guarded(verified.kid(), service) {
+                    return Err(Outcome::NotTried);
                 }
-                connected
+                step("E", None, signal);
+                let target = house.tables().service(verified.kid(), service);
+                let target = target.ok_or(Outcome::UnknownService)?;
+                let stream = connect(&target).await?;
+                step("F", None, signal);
+                Ok((stream, target))
             },
             async {
                 step("G", None, signal);
@@ -152,20 +156,35 @@ async fn stand_by(
             }
         };
         match frame {
-            ToPrivate::Bound { session, client } => {
+            ToPrivate::Bound { session, caller } => {
+                // Connected when anybody was welcome; the tables may have been reloaded since.
+                let service = service.filter(|_| welcomes(house, verified));
                 let Some((stream, target)) = service else {
-                    return Err(io::Error::other("bound without a connected service"));
+                    return Err(io::Error::other("bound without a connected, unguarded service"));
                 };
-                return serve(house, verified, talk, (stream, target), session, client).await;
+                return serve(house, verified, talk, (stream, target), session, &caller).await;
             }
-            ToPrivate::Open { session, client, service } => {
+            ToPrivate::Open { session, caller, service } => {
+                let target = match granted(house, verified, service, &caller) {
+                    Ok(target) => target,
+                    Err(outcome) => {
+                        talk.say(&ToPublic::Opened(outcome).encode()).await?;
+                        continue;
+                    }
+                };
+                if let Some(end_to_end) = &target.grant.end_to_end {
+                    talk.say(&ToPublic::Opened(Outcome::Connected).encode()).await?;
+                    let caller = Caller { identity: None, ..caller };
+                    let wanted = Wanted { target: &target, end_to_end, session, caller };
+                    return inner::serve(house, verified, talk, wanted).await;
+                }
                 step("E", Some(session), None);
-                match connect(house, verified, service).await {
-                    Ok((stream, target)) => {
+                match connect(&target).await {
+                    Ok(stream) => {
                         step("F", Some(session), None);
                         let opened = ToPublic::Opened(Outcome::Connected);
                         talk.say(&opened.encode()).await?;
-                        return serve(house, verified, talk, (stream, target), session, client)
+                        return serve(house, verified, talk, (stream, target), session, &caller)
                             .await;
                     }
                     Err(outcome) => talk.say(&ToPublic::Opened(outcome).encode()).await?,
@@ -193,13 +212,10 @@ async fn serve(
     talk: Talk,
     (mut service, target): (TcpStream, ServiceTarget),
     session: SessionId,
-    client: ClientAddress,
+    caller: &Caller,
 ) -> io::Result<()> {
     let (tunnel, heard) = talk.into_parts();
-    let mut first = Vec::new();
-    if target.proxy_protocol {
-        first = proxy_v2::header(client.address(), service.peer_addr()?);
-    }
+    let mut first = introduction(&target, session, caller, &service)?;
     let tally = Tally::starting(heard.len(), 0);
     first.extend(heard);
     timeout(SAY_PATIENCE, service.write_all(&first)).await??;
@@ -208,19 +224,47 @@ async fn serve(
     Ok(())
 }
 
-/// Steps E and F.
-async fn connect(
+/// What a service that asks for it is told of its client, before the first octet.
+pub(super) fn introduction(
+    target: &ServiceTarget,
+    session: SessionId,
+    caller: &Caller,
+    service: &TcpStream,
+) -> io::Result<Vec<u8>> {
+    if !target.proxy_protocol {
+        return Ok(Vec::new());
+    }
+    Ok(proxy_v2::header(session, caller, service.peer_addr()?))
+}
+
+/// Whether anybody may use the service that the signal named, by the table as it is now.
+fn welcomes(house: &House, verified: &Verified) -> bool {
+    verified.service().is_some_and(|it| !house.tables().is_guarded(verified.kid(), it))
+}
+
+/// The service that a client has come for, if the private proxy itself grants it.
+fn granted(
     house: &House,
     verified: &Verified,
     service: ServiceId,
-) -> Result<(TcpStream, ServiceTarget), Outcome> {
+    caller: &Caller,
+) -> Result<ServiceTarget, Outcome> {
     let target = house.tables().service(verified.kid(), service).ok_or(Outcome::UnknownService)?;
+    if !target.grant.admits(caller) {
+        debug!(kid = %verified.kid(), %service, level = %caller.level, "not granted");
+        return Err(Outcome::NotGranted);
+    }
+    Ok(target)
+}
+
+/// Steps E and F.
+pub(super) async fn connect(target: &ServiceTarget) -> Result<TcpStream, Outcome> {
     match timeout(SERVICE_PATIENCE, TcpStream::connect(&target.address)).await {
         Ok(Ok(stream)) => {
             // Until its session has come to its end, whatever drops it must look like a cut.
             let ready = socket::tune(&stream).and_then(|()| socket::arm(&stream));
             ready.map_err(|_| Outcome::Unreachable)?;
-            Ok((stream, target))
+            Ok(stream)
         }
         Ok(Err(fault)) if fault.kind() == io::ErrorKind::ConnectionRefused => Err(Outcome::Refused),
         Ok(Err(_)) => Err(Outcome::Unreachable),

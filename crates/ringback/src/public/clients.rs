@@ -10,8 +10,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use ringback_proto::door::Reply;
 use ringback_proto::gate::{Admitted, Identity, Level, Source};
-use ringback_proto::hello::{ClientAddress, SessionId};
+use ringback_proto::hello::{Caller, SessionId};
 use ringback_proto::refusal::Refusal;
 use ringback_proto::switchboard::{ClientId, Event, Paired, TunnelId};
 use tokio::io::AsyncWriteExt;
@@ -45,21 +46,21 @@ pub(super) enum Door {
 }
 
 /// What a client wants, and how to speak to it.
-struct Wish {
-    terminal: Arc<ListedTerminal>,
-    service: ListedService,
-    protocol: Protocol,
+pub(super) struct Wish {
+    pub(super) terminal: Arc<ListedTerminal>,
+    pub(super) service: ListedService,
+    pub(super) protocol: Protocol,
     /// The request's head, if the service is to have it.
-    head: Option<HeadPrint>,
+    pub(super) head: Option<HeadPrint>,
 }
 
 /// A client that may ring.
-struct Guest {
-    stream: ClientStream,
-    wish: Wish,
-    admitted: Admitted,
+pub(super) struct Guest {
+    pub(super) stream: ClientStream,
+    pub(super) wish: Wish,
+    pub(super) admitted: Admitted,
     /// One of [`crate::limits::CLIENTS`].
-    _seat: OwnedSemaphorePermit,
+    pub(super) seat: OwnedSemaphorePermit,
 }
 
 /// Serves one client from its arrival to its end. Until it is let in it holds a place in the lobby
@@ -104,7 +105,7 @@ async fn let_in(house: &House, stream: TcpStream, from: SocketAddr, door: Door) 
         Ok((admitted, seat))
     });
     match seated {
-        Ok((admitted, seat)) => Some(Guest { stream, wish, admitted, _seat: seat }),
+        Ok((admitted, seat)) => Some(Guest { stream, wish, admitted, seat }),
         Err(Denied { refusal, challenges }) => {
             debug!(%from, code = refusal.code(), "client refused at the door");
             ingress::challenge(stream, wish.protocol, refusal, &challenges).await;
@@ -195,7 +196,7 @@ async fn inside(
 }
 
 /// Begins the session of a client that may ring.
-async fn begin(house: Arc<House>, from: SocketAddr, guest: Guest) {
+pub(super) async fn begin(house: Arc<House>, from: SocketAddr, guest: Guest) {
     let Ok(session) = keys::random() else { return };
     let session = SessionId(u64::from_be_bytes(session));
     let (kid, service) = (guest.wish.terminal.key.kid, guest.wish.service.id);
@@ -256,10 +257,18 @@ fn telling(
 }
 
 async fn hold(house: Arc<House>, from: SocketAddr, guest: Guest, session: SessionId) {
-    let Guest { stream, wish, admitted, _seat } = guest;
+    let Guest { mut stream, wish, admitted, seat: _seat } = guest;
     step("C", Some(session), None);
     debug!(terminal = %wish.terminal.name, service = %wish.service.id, %from, "client arrived");
+    if !ringing(&mut stream, session).await {
+        return debug!("client left before it was held");
+    }
     let client = ClientId(house.ids.fetch_add(1, Ordering::Relaxed));
+    let caller = Caller {
+        address: from.into(),
+        level: admitted.level(),
+        identity: admitted.identity().cloned(),
+    };
     let event = Event::ClientArrived {
         client,
         session,
@@ -269,8 +278,7 @@ async fn hold(house: Arc<House>, from: SocketAddr, guest: Guest, session: Sessio
     };
     let (verdicts, told) = mpsc::channel(1);
     let cut = CancellationToken::new();
-    let address = ClientAddress::from(from);
-    let held = Held { id: client, address, verdicts, cut: cut.clone() };
+    let held = Held { id: client, caller, verdicts, cut: cut.clone() };
     let _ = house.happenings.send(Happening::ClientArrived { event, client: held }).await;
     let left = ingress::left(stream.socket(), wish.protocol);
     let waited = tokio::select! {
@@ -299,6 +307,16 @@ async fn hold(house: Arc<House>, from: SocketAddr, guest: Guest, session: Sessio
         }
     };
     let _ = house.happenings.send(Happening::Told(event)).await;
+}
+
+/// Tells a client of ours that its terminal is rung; false if it does not hear it.
+async fn ringing(stream: &mut ClientStream, session: SessionId) -> bool {
+    let ClientStream::Keyed(tunnel) = stream else { return true };
+    let said = async {
+        tunnel.write_all(&Reply::Ringing(session).encode()).await?;
+        tunnel.flush().await
+    };
+    matches!(timeout(SAY_PATIENCE, said).await, Ok(Ok(())))
 }
 
 /// How a client's wait has ended.

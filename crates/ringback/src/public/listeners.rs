@@ -165,7 +165,7 @@ async fn clients(listener: TcpListener, door: Door, house: Arc<House>, close: Ca
     }
 }
 
-/// Accepts private proxies, and whoever else knocks there.
+/// Accepts private proxies, clients with keys, and whoever else knocks there.
 async fn strangers(listener: TcpListener, lobby: Arc<Lobby>, house: Arc<House>) {
     while let Some((stream, from)) = accept(&listener, &house.stop).await {
         let place = lobby.enter(from.ip());

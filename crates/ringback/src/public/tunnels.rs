@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use ringback_proto::access_request::SignalId;
+use ringback_proto::door::Request;
 use ringback_proto::hello::{Hello, Outcome, ToPrivate, ToPublic};
 use ringback_proto::limits::OPEN_PATIENCE;
 use ringback_proto::switchboard::{Event, TunnelId};
@@ -18,25 +19,28 @@ use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 use super::lobby::Place;
-use super::{Happening, House, Order};
+use super::{Happening, House, Order, keyed};
 use crate::limits::{HELLO_PATIENCE, ORDERS, PONG_PATIENCE, STANDBY_PING};
 use crate::telemetry::step;
-use crate::tunnel::{Asks, Talk};
+use crate::tunnel::{Asks, Talk, Tunnel};
 
 /// Serves one connection to the dial-back port to its end.
 pub(super) async fn serve(house: Arc<House>, stream: TcpStream, from: SocketAddr, place: Place) {
-    let tunnel = TunnelId(house.ids.fetch_add(1, Ordering::Relaxed));
     let greeted = tokio::select! {
         greeted = timeout(HELLO_PATIENCE, greet(&house, stream)) => greeted,
         () = place.lost() => return debug!(%from, "no tunnel: its place was needed"),
         () = house.stop.cancelled() => return,
     };
-    let talk = match greeted {
-        Ok(Ok(greeted)) => greeted,
+    let (talk, hello, exporter) = match greeted {
+        Ok(Ok(Greeted::DialBack(talk, hello, exporter))) => (talk, hello, exporter),
+        Ok(Ok(Greeted::Client(tunnel, request))) => {
+            drop(place);
+            return keyed::serve(house, tunnel, request, from).await;
+        }
         Ok(Err(fault)) => return debug!(%from, %fault, "no tunnel"),
         Err(_) => return debug!(%from, "no tunnel: no whole hello in time"),
     };
-    let (talk, hello, exporter) = talk;
+    let tunnel = TunnelId(house.ids.fetch_add(1, Ordering::Relaxed));
     let signal = hello.sid.signal_id();
     let (orders, ordered) = mpsc::channel(ORDERS);
     let event = Event::HelloHeard { tunnel, peer: *talk.tunnel().peer(), hello, exporter };
@@ -61,17 +65,33 @@ enum Left {
     Ended,
 }
 
-async fn greet(house: &House, stream: TcpStream) -> io::Result<(Talk, Hello, [u8; 32])> {
+/// Who has come, once it has said what it must say first.
+enum Greeted {
+    /// A private proxy, with its hello and what the exporter yields for it.
+    DialBack(Talk, Hello, [u8; 32]),
+    /// A client, with its request.
+    Client(Tunnel, Request),
+}
+
+async fn greet(house: &House, stream: TcpStream) -> io::Result<Greeted> {
     let (asks, tunnel) = house.acceptor.accept(stream).await.map_err(io::Error::other)?;
-    match asks {
-        Asks::DialBack => {}
-        Asks::Client | Asks::Enrolment => return Err(io::Error::other("not served yet")),
-    }
     let mut talk = Talk::new(tunnel);
-    let hello = Hello::decode(&talk.exactly().await?)
-        .map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault))?;
-    let exporter = talk.tunnel().exporter(&hello.sid);
-    Ok((talk, hello, exporter))
+    match asks {
+        Asks::DialBack => {
+            let hello = Hello::decode(&talk.exactly().await?)
+                .map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault))?;
+            let exporter = talk.tunnel().exporter(&hello.sid);
+            Ok(Greeted::DialBack(talk, hello, exporter))
+        }
+        Asks::Client => {
+            let request = talk.frame(Request::decode).await?;
+            match talk.into_parts() {
+                (tunnel, heard) if heard.is_empty() => Ok(Greeted::Client(tunnel, request)),
+                _ => Err(io::Error::other("a client that does not wait for a reply")),
+            }
+        }
+        Asks::Enrolment => Err(io::Error::other("not served yet")),
+    }
 }
 
 /// Obeys orders until the tunnel is handed over or ends.

@@ -164,18 +164,18 @@ fn server_config(identity: &Identity) -> ServerConfig {
     config
 }
 
-fn provider() -> Arc<CryptoProvider> {
+pub(super) fn provider() -> Arc<CryptoProvider> {
     let kx_groups = vec![kx_group::X25519MLKEM768];
     Arc::new(CryptoProvider { kx_groups, ..default_provider() })
 }
 
 /// Accepts every Ed25519 key that is proved.
 #[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
+pub(super) struct Anyone(pub(super) Arc<CryptoProvider>);
 
 /// Accepts one key.
 #[derive(Debug)]
-struct Only(PublicKey, Arc<CryptoProvider>);
+pub(super) struct Only(pub(super) PublicKey, pub(super) Arc<CryptoProvider>);
 
 impl ClientCertVerifier for Anyone {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {

@@ -6,8 +6,9 @@ use anyhow::Result;
 use ringback::keys;
 use ringback::tunnel::{Acceptor, Asks, Dialer, Identity, Tunnel};
 use ringback_lab::addresses;
+use ringback_proto::gate::Level;
 use ringback_proto::hello::{
-    ANSWER_OCTETS, Answer, ClientAddress, HELLO_OCTETS, SessionId, ToPrivate,
+    ANSWER_OCTETS, Answer, Caller, ClientAddress, HELLO_OCTETS, SessionId, ToPrivate,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -50,8 +51,8 @@ pub(crate) async fn pose(pose: &Pose) -> Result<()> {
 
 /// Says yes without having sealed the signal, and goes on as if that were believed.
 async fn lie(tunnel: &mut Tunnel) -> Result<()> {
-    let (session, client) = (SessionId(7), ClientAddress::UNKNOWN);
-    let bound = ToPrivate::Bound { session, client }.encode()?;
+    let caller = Caller { address: ClientAddress::UNKNOWN, level: Level::Open, identity: None };
+    let bound = ToPrivate::Bound { session: SessionId(7), caller }.encode()?;
     tunnel.write_all(&Answer::Accepted { mac: [7; 32] }.encode()).await?;
     tunnel.write_all(&[&bound, STOLEN].concat()).await?;
     tunnel.flush().await?;

@@ -203,6 +203,7 @@ impl Field {
             ["key", "identity", "--out", "public"],
             ["key", "identity", "--out", "private"],
             ["key", "terminal", "--out", "patient"],
+            ["key", "client", "--out", "lee"],
         ] {
             let mut command = Command::new(BINARY);
             let made = command.args(words).current_dir(self.folder.path()).output().await?;
@@ -270,7 +271,7 @@ impl Field {
                      system_id = \"private\"\npassword_file = \"smpp.password\"\n\
                      [[public_proxy]]\nname = \"public\"\npublic_key = \"public.pub\"\n\
                      addresses = {dial_back}\n\
-                     [[terminal]]\nkeys = \"patient.private.keys\"\nnumber = \"+15550100777\"\n\
+                     [[terminal]]\nname = \"{NAME}\"\nkeys = \"patient.private.keys\"\nnumber = \"+15550100777\"\n\
                      public_proxies = \"public\"\n[[terminal.service]]\n{private_services}\n",
                     wishes.private
                 ),
