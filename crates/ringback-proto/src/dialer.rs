@@ -8,7 +8,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::access_request::{
-    AccessRequest, Kid, OpeningKey, Purpose, SessionKeys, Sid, Signal, SignalId, TunnelType, open,
+    AccessRequest, Kid, OpeningKey, Purpose, Ratchet, SessionKeys, Sid, Signal, SignalId,
+    TunnelType, open,
 };
 use crate::freshness::{self, ReplayWindow};
 use crate::limits;
@@ -117,6 +118,14 @@ pub enum Command {
         kid: Kid,
         /// All of it.
         window: [u8; ReplayWindow::OCTETS],
+    },
+    /// Keep this ratchet instead of the one before, and erase that. Nobody waits for it: what is not
+    /// kept is turned forward again by the next signal.
+    Adopt {
+        /// Whose ratchet it is.
+        kid: Kid,
+        /// All of it.
+        ratchet: Ratchet,
     },
     /// Dial back, and say [`Event::DialEnded`].
     Dial {
@@ -261,6 +270,11 @@ impl Dialer {
             let known = match before.remove(&kid) {
                 Some(known) => {
                     subscriber.window = known.subscriber.window.clone();
+                    let ratchet = &known.subscriber.key.psk;
+                    if subscriber.key.psk.epoch() < ratchet.epoch() {
+                        // Its latest turn is still on the way to the disk.
+                        subscriber.key.psk = ratchet.clone();
+                    }
                     Known { subscriber, ..known }
                 }
                 None => Known { subscriber, bucket: Bucket(None), remembering: false },
@@ -358,6 +372,11 @@ impl Dialer {
             return Err(Rejection::TooMany);
         }
         let (request, keys) = open(signal.octets(), &subscriber.key)?;
+        if let Some(ratchet) = subscriber.key.psk.turned_to(signal.epoch()) {
+            known.subscriber.key.psk = ratchet.clone();
+            self.commands.push_back(Command::Adopt { kid, ratchet });
+        }
+        let subscriber = &known.subscriber;
         let allowed = subscriber.allowed(&request)?.clone();
         if !subscriber.callee.contains(&request.callee) {
             return Err(Rejection::WrongCallee);

@@ -16,6 +16,7 @@ pub mod gate;
 pub mod refusal;
 pub mod switchboard;
 
+pub mod enrolment;
 pub mod hello;
 
 pub mod dns;

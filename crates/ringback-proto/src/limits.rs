@@ -102,3 +102,17 @@ pub const SMPP_RETRIES: u8 = 2;
 pub const SMPP_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// How long to leave a number alone whose message queue is full.
 pub const SMPP_QUEUE_FULL: Duration = Duration::from_secs(45);
+
+// Enrolment and rotation.
+
+/// Epochs of a shared key that are kept after the next has come; an older signal is dropped.
+pub const PREVIOUS_EPOCHS: usize = 2;
+/// Epochs that a shared key is turned forward for one signal; a later one is dropped, and the terminal
+/// must be enrolled again.
+pub const RATCHET_REACH: u8 = 128;
+/// Services that an offer names; a terminal with more is enrolled with the first.
+pub const OFFERED_SERVICES: usize = 64;
+/// Addresses of a public proxy that an offer names; the others are left out.
+pub const OFFERED_ADDRESSES: usize = 8;
+/// Octets of an offer; a longer one ends the enrolment.
+pub const OFFER_OCTETS: usize = 1024;

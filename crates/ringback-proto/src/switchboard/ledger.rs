@@ -22,9 +22,14 @@ pub(super) struct Ledger {
 impl Ledger {
     /// Numbers a ring of `line`.
     pub(super) fn next_ring(&mut self, line: LineId) -> RingId {
-        self.rings_so_far += 1;
-        let ring = RingId(self.rings_so_far);
+        let ring = self.number_ring();
         self.rings.insert(ring, line);
         ring
+    }
+
+    /// Numbers a ring of no line.
+    pub(super) fn number_ring(&mut self) -> RingId {
+        self.rings_so_far += 1;
+        RingId(self.rings_so_far)
     }
 }

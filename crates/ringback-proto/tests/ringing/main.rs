@@ -1,5 +1,6 @@
 //! Stories told to the switchboard, in its own words and in virtual time.
 
+mod probes;
 mod routes;
 mod splices;
 mod standby;

@@ -181,6 +181,7 @@ impl Model {
                 assert_eq!(over, *refusal == Refusal::NoAnswer, "no answer when patience is over");
                 it.at = At::Refused(*refusal);
             }
+            Command::Probe { .. } | Command::Probed { .. } => unreachable!("nobody proves"),
             Command::Close { tunnel } => {
                 let it = self.tunnels.get_mut(tunnel).expect("a known tunnel");
                 assert!(
