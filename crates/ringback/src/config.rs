@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 mod access;
 mod bearer;
 mod directory;
+mod places;
 mod private;
 mod public;
 mod responder;
@@ -16,7 +17,8 @@ mod section;
 
 pub use access::{Access, Network};
 pub use bearer::BearerConfig;
-pub use directory::{Directory, ListedService, ListedTerminal, Route};
+pub use directory::{Directory, Enrollable, ListedService, ListedTerminal, Route};
+pub use places::{ListedProxy, Place, Places, Side};
 pub use private::{Nat64, PrivateConfig, PublicProxy, ServiceTarget, Subscription};
 pub use public::PublicConfig;
 pub use responder::ResponderConfig;

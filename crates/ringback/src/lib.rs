@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod keyring;
 pub mod keys;
 pub mod limits;
 pub mod telemetry;
@@ -13,6 +14,7 @@ pub mod splice;
 pub mod tunnel;
 
 pub mod demo;
+pub mod enrol;
 pub mod operator;
 pub mod private;
 pub mod public;

@@ -12,8 +12,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use ringback_bearer::{Bearer, Body, Message, Receiver, Transmitter};
-use ringback_proto::access_request::{AccessRequest, Kid, Purpose, Signal, TunnelType, seal};
+use ringback_proto::access_request::{
+    AccessRequest, Kid, Purpose, SealingKey, SessionKeys, Signal, TunnelType, seal,
+};
 use ringback_proto::dns::Zone;
+use ringback_proto::enrolment::Word;
 use ringback_proto::gate::Admitted;
 use ringback_proto::hello::{Answer, SessionId, ToPrivate};
 use ringback_proto::refusal::Refusal;
@@ -30,25 +33,32 @@ use tracing::{error, info, warn};
 use crate::config::{
     BearerConfig, Config, Directory, ListedTerminal, PublicConfig, ResponderConfig, Route,
 };
-use crate::limits::{EVENTS, SEQUENCE_CHECK};
+use crate::keyring::Keyring;
+use crate::keys::KeyFault;
+use crate::limits::{EVENTS, RATCHET_CHECK, SEQUENCE_CHECK};
 use crate::reload::Reload;
 use crate::state::{self, Sequences};
 use crate::tunnel::{Acceptor, Talk};
 use crate::{clock, keys, telemetry};
 
 mod clients;
+mod enrolment;
 mod listeners;
 mod lobby;
+mod proving;
 mod rings;
 mod tunnels;
 
+use enrolment::Desk;
 use listeners::RawPorts;
+use proving::Changing;
 
 /// What every task of the role needs to know.
 #[derive(Debug)]
 struct House {
     directory: RwLock<Arc<Directory>>,
     acceptor: Acceptor,
+    desk: Desk,
     idle: Duration,
     happenings: mpsc::Sender<Happening>,
     ids: AtomicU64,
@@ -72,6 +82,14 @@ enum Happening {
     TunnelArrived { event: Event, tunnel: TunnelId, orders: mpsc::Sender<Order> },
     /// A bearer has done what it can for a ring.
     RingEnded { ring: RingId, event: Option<Event> },
+    /// Somebody wants a terminal's route to be proved.
+    Prove { kid: Kid, told: Option<mpsc::Sender<Word>> },
+    /// It was not, and nobody was rung for it.
+    NotProved { kid: Kid, word: Word },
+    /// A key was turned to its next epoch on the disk, or cannot be.
+    Turned { kid: Kid, turned: Result<(SealingKey, u64), KeyFault> },
+    /// The keyring has changed: everything is to be read again, and the sender dropped.
+    Reread(oneshot::Sender<()>),
     /// Anything that only the switchboard must know.
     Told(Event),
 }
@@ -118,7 +136,7 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let fixed = Fixed::of(&config);
     let state = || format!("RB-STATE: cannot use {}", config.state.display());
-    let _lock = state::open(&config.state).with_context(state)?;
+    reload.report_in(state::open(&config.state).with_context(state)?);
     let sequences = Sequences::open(&config.state, clock::unix_seconds()).with_context(state)?;
     let listeners = listeners::bind(&config)?;
     let tasks = TaskTracker::new();
@@ -133,6 +151,7 @@ pub async fn run(
     let house = Arc::new(House {
         directory: RwLock::new(config.directory.clone()),
         acceptor: Acceptor::new(&config.identity),
+        desk: Desk::new(config.keyring.clone(), config.announce.clone()),
         idle: config.idle,
         happenings,
         ids: AtomicU64::new(1),
@@ -140,11 +159,13 @@ pub async fn run(
         stop: stop.clone(),
     });
     let (raw_ports, zone) = listeners.open(&house);
+    let mut changing = Changing::new(config.keyring, config.ratchet);
     let role = Role {
         fixed,
         switchboard: Switchboard::new(),
         sequences,
-        by_kid: by_kid(&config.directory),
+        by_kid: changing.by_kid(&BTreeMap::new(), &config.directory, clock::now()),
+        changing,
         raw_ports,
         zone,
         transmitters,
@@ -205,14 +226,13 @@ struct Wanted {
     admitted: Arc<Admitted>,
 }
 
-fn by_kid(directory: &Directory) -> BTreeMap<Kid, Arc<ListedTerminal>> {
-    directory.terminals().map(|it| (it.key.kid, it.clone())).collect()
-}
-
 /// Takes what comes back to the public proxy's own number, so that the operator need not keep it.
 async fn ignore(mut receiver: Receiver) {
     while receiver.hear().await.is_some() {}
 }
+
+/// What [`Fixed`] holds.
+const FIXED: &str = "identity, addresses, state, keyring, ratchet and bearers";
 
 /// What a running role cannot change: it is bound, or others know us by it.
 #[derive(PartialEq)]
@@ -220,6 +240,8 @@ struct Fixed {
     identity: PublicKey,
     addresses: [Vec<SocketAddr>; 6],
     state: PathBuf,
+    keyring: Option<Keyring>,
+    ratchet: Duration,
     bearers: Vec<String>,
 }
 
@@ -233,6 +255,8 @@ impl Fixed {
             identity: *config.identity.public_key(),
             addresses: [dial_back, announce, http, tls, proxy, responder],
             state: config.state.clone(),
+            keyring: config.keyring.clone(),
+            ratchet: config.ratchet,
             bearers: config.bearers.keys().cloned().collect(),
         }
     }
@@ -243,6 +267,7 @@ struct Role {
     switchboard: Switchboard,
     sequences: Sequences,
     by_kid: BTreeMap<Kid, Arc<ListedTerminal>>,
+    changing: Changing,
     raw_ports: RawPorts,
     zone: Option<watch::Sender<Arc<Zone>>>,
     transmitters: BTreeMap<String, Transmitter>,
@@ -257,12 +282,22 @@ struct Role {
 impl Role {
     async fn run(mut self, reload: &mut Reload, stop: &CancellationToken) {
         let mut between_rings = tokio::time::interval(SEQUENCE_CHECK);
+        let mut between_epochs = tokio::time::interval(RATCHET_CHECK.min(self.fixed.ratchet));
+        self.prove_asked(&self.house.directory());
         loop {
             while let Some(command) = self.switchboard.poll_command() {
                 self.execute(command);
             }
             tokio::select! {
-                Some(happening) = self.told.recv() => self.take(happening),
+                Some(happening) = self.told.recv() => {
+                    if let Happening::Reread(_done) = happening {
+                        if let Some(config) = reload.now() {
+                            self.reload(config);
+                        }
+                    } else {
+                        self.take(happening);
+                    }
+                }
                 () = clock::reach(self.switchboard.poll_timeout()) => {
                     self.switchboard.handle_timeout(clock::now());
                 }
@@ -271,7 +306,11 @@ impl Role {
                         error!(%fault, "RB-STATE: sequence numbers cannot be kept");
                     }
                 }
-                config = reload.next() => self.reload(config),
+                _ = between_epochs.tick() => self.ratchet(),
+                config = reload.next() => {
+                    let taken_over = self.reload(config);
+                    reload.report(taken_over);
+                }
                 () = stop.cancelled() => break,
             }
         }
@@ -282,23 +321,25 @@ impl Role {
     }
 
     /// Takes over the directory and what DNS says of it; sessions and held clients go on.
-    fn reload(&mut self, config: Config) {
+    fn reload(&mut self, config: Config) -> bool {
         let Config::Public(config) = config else {
-            return error!("not reloaded: the file has no [public] table any more");
+            error!("not reloaded: the file has no [public] table any more");
+            return false;
         };
         if self.fixed != Fixed::of(&config) {
-            return error!(
-                "not reloaded: identity, addresses, state and bearers need a restart to change"
-            );
+            error!("not reloaded: {FIXED} need a restart to change");
+            return false;
         }
-        self.by_kid = by_kid(&config.directory);
+        self.by_kid = self.changing.by_kid(&self.by_kid, &config.directory, clock::now());
         if let (Some(zone), Some(responder)) = (&self.zone, &config.responder) {
             zone.send_replace(responder.zone.clone());
         }
         let directory = config.directory;
         *self.house.directory.write().unwrap_or_else(PoisonError::into_inner) = directory.clone();
         self.raw_ports.follow(&directory, &self.house);
-        info!(terminals = self.by_kid.len(), "reloaded");
+        self.prove_asked(&directory);
+        info!(terminals = directory.terminals().count(), "reloaded");
+        true
     }
 
     fn take(&mut self, happening: Happening) {
@@ -316,6 +357,11 @@ impl Role {
                 let Some(event) = event else { return };
                 event
             }
+            Happening::Prove { kid, told } => return self.prove(kid, told),
+            Happening::NotProved { kid, word } => return self.not_proved(kid, word),
+            Happening::Turned { kid, turned } => return self.turned(kid, turned),
+            // The role's loop has it, where the files are.
+            Happening::Reread(_) => return,
             Happening::Told(event) => {
                 if let Event::TunnelLost { tunnel } = &event {
                     self.tunnels.remove(tunnel);
@@ -340,6 +386,8 @@ impl Role {
                     self.switchboard.handle_event(event, clock::now());
                 }
             }
+            Command::Probe { ring, kid, ttl_seconds } => self.probe(ring, kid, ttl_seconds),
+            Command::Probed { kid, answered } => self.probed(kid, answered),
             Command::Cancel { ring } => drop(self.ringing.remove(&ring)),
             Command::Accept { tunnel, mac } => {
                 let answer = Answer::Accepted { mac }.encode();
@@ -376,26 +424,15 @@ impl Role {
     /// Seals a signal, lets the switchboard know its keys, and only then lets its octets leave.
     fn ring(&mut self, kid: Kid, wanted: &Wanted) -> anyhow::Result<()> {
         let terminal = self.by_kid.get(&kid).context("no such key in the directory")?.clone();
-        let unix_seconds = clock::unix_seconds();
-        let request = AccessRequest {
-            purpose: Purpose::Access,
-            tunnel: TunnelType::Tls,
-            seq: self.sequences.next(kid, unix_seconds)?,
-            issued: u32::try_from(unix_seconds).context("the clock is wrong")?,
-            ttl_seconds: wanted.ttl_seconds,
-            service: wanted.service,
-            public_proxy: terminal.announce,
-            callee: terminal.callee.clone(),
-            key: Secret::new(keys::random()?),
-        };
-        let (signal, session_keys) = seal(&request, &terminal.key, keys::random()?)?;
+        let (service, ttl_seconds) = (wanted.service, wanted.ttl_seconds);
+        let (signal, session_keys) = self.seal(&terminal, Purpose::Access, service, ttl_seconds)?;
         let id = session_keys.sid.signal_id();
         let event = Event::Sealed { ring: wanted.ring, keys: session_keys };
         self.switchboard.handle_event(event, clock::now());
         let over = match wanted.over {
             Over::Route(place) => {
                 let route = terminal.routes.get(place).context("no such route")?;
-                self.transmit(route, &signal, wanted)?;
+                self.transmit(route, &signal, wanted.ring, ttl_seconds)?;
                 route.bearer.as_str()
             }
             Over::Tunnel { tunnel, spare } => {
@@ -409,21 +446,49 @@ impl Role {
         Ok(())
     }
 
+    fn seal(
+        &mut self,
+        terminal: &ListedTerminal,
+        purpose: Purpose,
+        service: ServiceId,
+        ttl_seconds: u16,
+    ) -> anyhow::Result<(Signal, SessionKeys)> {
+        let unix_seconds = clock::unix_seconds();
+        let request = AccessRequest {
+            purpose,
+            tunnel: TunnelType::Tls,
+            seq: self.sequences.next(terminal.key.kid, unix_seconds)?,
+            issued: u32::try_from(unix_seconds).context("the clock is wrong")?,
+            ttl_seconds,
+            service,
+            public_proxy: terminal.announce,
+            callee: terminal.callee.clone(),
+            key: Secret::new(keys::random()?),
+        };
+        Ok(seal(&request, &terminal.key, keys::random()?)?)
+    }
+
     /// Hands a signal to a route's bearer; a task reports if the bearer will not have it.
-    fn transmit(&mut self, route: &Route, signal: &Signal, wanted: &Wanted) -> anyhow::Result<()> {
+    fn transmit(
+        &mut self,
+        route: &Route,
+        signal: &Signal,
+        ring: RingId,
+        ttl_seconds: u16,
+    ) -> anyhow::Result<()> {
         let transmitter = self.transmitters.get(&route.bearer).context("no such bearer")?;
         let body = if route.binary {
             Body::Binary(signal.octets().to_vec())
         } else {
             Body::Text(signal.to_text())
         };
-        let valid_for = Duration::from_secs(wanted.ttl_seconds.into());
+        let valid_for = Duration::from_secs(ttl_seconds.into());
         let to = Callee::Number(route.to.clone());
         let submission = transmitter.ring(Message { to, body, valid_for });
         let (withdraw, withdrawn) = oneshot::channel();
-        self.ringing.insert(wanted.ring, withdraw);
+        self.ringing.insert(ring, withdraw);
         let happenings = self.house.happenings.clone();
-        self.house.tasks.spawn(rings::follow(wanted.ring, submission, withdrawn, happenings));
+        self.house.tasks.spawn(rings::follow(ring, submission, withdrawn, happenings));
         Ok(())
     }
 

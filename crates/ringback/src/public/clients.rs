@@ -49,7 +49,8 @@ pub(super) async fn serve(house: Arc<House>, mut stream: TcpStream, from: Socket
     let wish = match door {
         Door::Raw(port) => match house.directory().behind(port) {
             Some((terminal, service)) => Wish { terminal, service, protocol: Protocol::Raw },
-            None => return refuse(stream, Protocol::Raw, Refusal::Unknown).await,
+            // The port is open, so its terminal is listed: it has no keys yet.
+            None => return refuse(stream, Protocol::Raw, Refusal::NotEnrolled).await,
         },
         Door::Named(listening) => {
             let named = tokio::select! {
@@ -92,7 +93,9 @@ async fn begin(
 
 /// Who is asked for; an unknown name never reaches the switchboard, and so never rings.
 fn wish(house: &House, asked: &Asked) -> Result<Wish, Refusal> {
-    let terminal = house.directory().find(&asked.name).ok_or(Refusal::Unknown)?.clone();
+    let directory = house.directory();
+    let terminal =
+        directory.find(&asked.name).ok_or_else(|| directory.missing(&asked.name))?.clone();
     let protocol = asked.protocol;
     let fits = |service: &&ListedService| match protocol {
         Protocol::Raw | Protocol::Keyed => false,

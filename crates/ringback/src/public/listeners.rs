@@ -164,7 +164,7 @@ impl RawPorts {
 }
 
 fn raw_addresses(directory: &Directory) -> BTreeSet<SocketAddr> {
-    directory.terminals().flat_map(|it| &it.services).filter_map(|it| it.raw).collect()
+    directory.raw_ports().collect()
 }
 
 /// Accepts clients. One beyond the limit is closed at once: the newest loses.

@@ -18,10 +18,10 @@ use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 use super::lobby::Place;
-use super::{Happening, House, Order};
+use super::{Happening, House, Order, enrolment};
 use crate::limits::{HELLO_PATIENCE, ORDERS, PONG_PATIENCE, STANDBY_PING};
 use crate::telemetry::step;
-use crate::tunnel::{Asks, Talk};
+use crate::tunnel::{Asks, Talk, Tunnel};
 
 /// Serves one connection to the dial-back port to its end.
 pub(super) async fn serve(house: Arc<House>, stream: TcpStream, from: SocketAddr, place: Place) {
@@ -32,7 +32,10 @@ pub(super) async fn serve(house: Arc<House>, stream: TcpStream, from: SocketAddr
         () = house.stop.cancelled() => return,
     };
     let talk = match greeted {
-        Ok(Ok(greeted)) => greeted,
+        Ok(Ok(Greeted::DialBack(talk, hello, exporter))) => (talk, hello, exporter),
+        Ok(Ok(Greeted::Enrolment(tunnel))) => {
+            return enrolment::serve(house, tunnel, from, place).await;
+        }
         Ok(Err(fault)) => return debug!(%from, %fault, "no tunnel"),
         Err(_) => return debug!(%from, "no tunnel: no whole hello in time"),
     };
@@ -61,17 +64,26 @@ enum Left {
     Ended,
 }
 
-async fn greet(house: &House, stream: TcpStream) -> io::Result<(Talk, Hello, [u8; 32])> {
+/// What somebody at the dial-back port wants.
+enum Greeted {
+    /// To be joined to a client; its hello has been heard.
+    DialBack(Talk, Hello, [u8; 32]),
+    /// To redeem a code.
+    Enrolment(Tunnel),
+}
+
+async fn greet(house: &House, stream: TcpStream) -> io::Result<Greeted> {
     let (asks, tunnel) = house.acceptor.accept(stream).await.map_err(io::Error::other)?;
     match asks {
         Asks::DialBack => {}
-        Asks::Client | Asks::Enrolment => return Err(io::Error::other("not served yet")),
+        Asks::Enrolment => return Ok(Greeted::Enrolment(tunnel)),
+        Asks::Client => return Err(io::Error::other("not served yet")),
     }
     let mut talk = Talk::new(tunnel);
     let hello = Hello::decode(&talk.exactly().await?)
         .map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault))?;
     let exporter = talk.tunnel().exporter(&hello.sid);
-    Ok((talk, hello, exporter))
+    Ok(Greeted::DialBack(talk, hello, exporter))
 }
 
 /// Obeys orders until the tunnel is handed over or ends.
