@@ -49,6 +49,7 @@ pub struct Held<'a> {
 
 const KEYS: &str = "keys";
 const REVOKED: &str = "revoked";
+const ERASED: &str = "erased";
 
 impl Keyring {
     /// The keyring in that folder.
@@ -318,18 +319,22 @@ impl Held<'_> {
         keys.write(&self.keyring.file(keys.kid))
     }
 
-    /// Overwrites a file before it goes: a removed file's octets stay on the disk for a while.
+    /// Overwrites a file before it goes: a removed file's octets stay on the disk for a while. It is
+    /// put aside first, so that what a crash leaves half erased is no key file any more.
     fn erase(&self, kid: Kid) -> Result<(), KeyFault> {
-        let path = self.keyring.file(kid);
-        let length = match fs::metadata(&path) {
-            Ok(found) => usize::try_from(found.len()).unwrap_or(0),
-            Err(fault) if fault.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(fault) => return Err(fault.into()),
-        };
-        let mut file = OpenOptions::new().write(true).open(&path)?;
-        file.write_all(&vec![b'#'; length])?;
-        file.sync_all()?;
-        fs::remove_file(&path)?;
+        let (path, aside) =
+            (self.keyring.file(kid), self.keyring.0.join(format!("{kid}.{ERASED}")));
+        match fs::rename(&path, &aside) {
+            Err(fault) if fault.kind() != io::ErrorKind::NotFound => return Err(fault.into()),
+            Ok(()) | Err(_) => {}
+        }
+        for path in self.keyring.files(ERASED)? {
+            let length = usize::try_from(fs::metadata(&path)?.len()).unwrap_or(0);
+            let mut file = OpenOptions::new().write(true).open(&path)?;
+            file.write_all(&vec![0; length])?;
+            file.sync_all()?;
+            fs::remove_file(&path)?;
+        }
         File::open(&self.keyring.0)?.sync_all()?;
         Ok(())
     }
@@ -350,4 +355,170 @@ pub(crate) fn keep_turned(
     }
     keys.write(file)?;
     Ok(Some(keys))
+}
+
+#[cfg(test)]
+mod tests {
+    use ringback_proto::access_request::Ratchet;
+    use ringback_proto::enrolment::{OfferId, OfferKey};
+    use ringback_proto::secret::Secret;
+    use ringback_proto::switchboard::PublicKey;
+
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000;
+
+    #[test]
+    fn old_keys_stay_in_use_until_the_new_are_proved_and_are_erased_then() {
+        let (_folder, ring) = keyring();
+        let held = ring.hold().unwrap();
+        for kid in 1..=3 {
+            held.offered(keys(kid, true)).unwrap();
+        }
+        // Three codes in one second: the last counts, and keys that were never proved are gone.
+        assert_eq!(state(&ring), (None, Some(3), vec![3]));
+        held.proved(Kid(3), NOW).unwrap();
+        held.offered(keys(4, true)).unwrap();
+        assert_eq!(state(&ring), (Some(3), Some(4), vec![3, 4]));
+        held.proved(Kid(4), NOW).unwrap();
+        assert_eq!(state(&ring), (Some(4), None, vec![4]));
+        assert!(held.proved(Kid(3), NOW).is_err(), "erased keys are proved");
+    }
+
+    #[test]
+    fn a_private_proxy_keeps_what_may_be_in_use_and_forgets_the_oldest_of_the_rest() {
+        let (_folder, ring) = keyring();
+        let held = ring.hold().unwrap();
+        held.redeemed(keys(1, false)).unwrap();
+        held.answered(Kid(1), NOW).unwrap();
+        for kid in 2..10 {
+            held.redeemed(keys(kid, false)).unwrap();
+        }
+        assert_eq!(state(&ring).2, [1, 6, 7, 8, 9]);
+        held.answered(Kid(8), NOW).unwrap();
+        assert!(!held.retire(NOW + RETIRE_SECONDS - 1).unwrap());
+        assert!(held.retire(NOW + RETIRE_SECONDS).unwrap());
+        assert_eq!(state(&ring).2, [8, 9]);
+    }
+
+    #[test]
+    fn a_crash_while_erasing_leaves_no_half_key_behind() {
+        let (_folder, ring) = keyring();
+        let held = ring.hold().unwrap();
+        held.offered(keys(1, true)).unwrap();
+        fs::write(ring.folder().join("00000007.erased"), [0; 90]).unwrap();
+        assert_eq!(state(&ring).2, [1]);
+        held.revoke(None, &[Kid(1)], NOW).unwrap();
+        assert!(ring.files(ERASED).unwrap().is_empty() && ring.files(KEYS).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_is_revoked_is_never_taken_again_and_stays_on_the_list() {
+        let (_folder, ring) = keyring();
+        let held = ring.hold().unwrap();
+        held.offered(keys(1, true)).unwrap();
+        held.proved(Kid(1), NOW).unwrap();
+        held.revoke(Some(&name()), &[Kid(1), Kid(9)], NOW).unwrap();
+        held.revoke(None, &[Kid(1)], NOW + 5).unwrap();
+        held.write(&keys(1, true)).unwrap();
+        let contents = ring.read().unwrap();
+        assert!(contents.in_use(&name()).is_none() && contents.candidate(&name()).is_none());
+        let listed = Revoked { name: Some(name()), at: NOW };
+        assert_eq!(
+            contents.revoked(),
+            &BTreeMap::from([(Kid(1), listed.clone()), (Kid(9), listed)])
+        );
+    }
+
+    #[test]
+    fn an_offer_stands_until_it_is_over_redeemed_or_replaced() {
+        let (_folder, ring) = keyring();
+        let held = ring.hold().unwrap();
+        let offer = |secret| Offered {
+            key: OfferKey::of(&Secret::new([secret; 16])),
+            name: name(),
+            until: NOW + 60,
+        };
+        let stands = |it: &Offered, now| ring.offer(it.key.id, now).unwrap().is_some();
+        held.make_offer(&offer(1), NOW).unwrap();
+        assert!(stands(&offer(1), NOW + 59) && !stands(&offer(1), NOW + 60));
+        assert_eq!(ring.offer(offer(1).key.id, NOW).unwrap().unwrap().key, offer(1).key);
+        held.make_offer(&offer(2), NOW).unwrap();
+        assert!(!stands(&offer(1), NOW) && stands(&offer(2), NOW));
+        // Redeemed, even if its file is still there.
+        let mut redeemed = keys(1, true);
+        redeemed.enrolment.as_mut().unwrap().offer = offer(2).key.id;
+        held.offered(redeemed).unwrap();
+        assert!(!stands(&offer(2), NOW));
+    }
+
+    #[test]
+    fn offers_are_no_more_than_there_may_be() {
+        let (_folder, ring) = keyring();
+        let held = ring.hold().unwrap();
+        let offer = |number: usize, until| Offered {
+            key: OfferKey::of(&Secret::new([number as u8; 16])),
+            name: TerminalName::parse(&format!("t{number}.example")).unwrap(),
+            until,
+        };
+        for number in 0..OFFERS_HERE {
+            held.make_offer(&offer(number, NOW + 60), NOW).unwrap();
+        }
+        let many = held.make_offer(&offer(OFFERS_HERE, NOW + 60), NOW);
+        assert!(many.is_err() == (OFFERS_HERE == crate::limits::OFFERS), "{many:?}");
+        // What is over makes room.
+        held.make_offer(&offer(OFFERS_HERE, NOW + 99), NOW + 60).unwrap();
+        assert_eq!(ring.files("offer").unwrap().len(), 1);
+    }
+
+    /// As many as there are different secrets above.
+    const OFFERS_HERE: usize = 256;
+
+    #[test]
+    fn probes_are_counted_over_an_hour_whatever_the_clock_does() {
+        let (_folder, ring) = keyring();
+        let held = ring.hold().unwrap();
+        held.offered(keys(1, true)).unwrap();
+        let may = |now| held.probing(Kid(1), now).unwrap();
+        assert_eq!([may(NOW), may(NOW), may(NOW + 1), may(NOW + 2)], [true, true, true, false]);
+        assert!(!may(NOW + 3599) && may(NOW + 3600));
+    }
+
+    fn keyring() -> (tempfile::TempDir, Keyring) {
+        let folder = tempfile::tempdir().unwrap();
+        let ring = Keyring::at(folder.path().join("keyring"));
+        (folder, ring)
+    }
+
+    fn name() -> TerminalName {
+        TerminalName::parse("patient.example").unwrap()
+    }
+
+    /// Which keys are in use, which are to be proved, and all that there are.
+    fn state(ring: &Keyring) -> (Option<u32>, Option<u32>, Vec<u32>) {
+        let contents = ring.read().unwrap();
+        let kid = |it: &TerminalKeys| it.kid.0;
+        let all = contents.keys().iter().map(kid).collect();
+        (contents.in_use(&name()).map(kid), contents.candidate(&name()).map(kid), all)
+    }
+
+    fn keys(kid: u32, public: bool) -> TerminalKeys {
+        TerminalKeys {
+            kid: Kid(kid),
+            psk: Ratchet::new(0, Secret::new([3; 32])),
+            since: NOW,
+            hpke_public: None,
+            hpke_private: None,
+            enrolment: Some(Enrolment {
+                name: name(),
+                offer: OfferId([kid as u8; 16]),
+                at: NOW,
+                private_proxy: public.then(|| PublicKey::of_raw([1; 32])),
+                proved: None,
+                probes: Vec::new(),
+                asked: None,
+                retire: None,
+            }),
+        }
+    }
 }

@@ -164,7 +164,7 @@ pub async fn run(
         fixed,
         switchboard: Switchboard::new(),
         sequences,
-        by_kid: changing.by_kid(&BTreeMap::new(), &config.directory, clock::now()),
+        by_kid: changing.by_kid(&BTreeMap::new(), &config.directory, clock::now()).0,
         changing,
         raw_ports,
         zone,
@@ -330,7 +330,9 @@ impl Role {
             error!("not reloaded: {FIXED} need a restart to change");
             return false;
         }
-        self.by_kid = self.changing.by_kid(&self.by_kid, &config.directory, clock::now());
+        let (by_kid, gone) = self.changing.by_kid(&self.by_kid, &config.directory, clock::now());
+        self.by_kid = by_kid;
+        gone.iter().for_each(|kid| info!(%kid, "rung no more: its keys are gone"));
         if let (Some(zone), Some(responder)) = (&self.zone, &config.responder) {
             zone.send_replace(responder.zone.clone());
         }

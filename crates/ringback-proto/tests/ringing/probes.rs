@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use ringback_proto::hello::{Hello, Outcome};
-use ringback_proto::switchboard::Event;
+use ringback_proto::hello::{Hello, Outcome, confirm_private};
+use ringback_proto::switchboard::{Event, RingId};
 
-use super::story::{STRANGER, Story, keys, lingering, story};
-use ringback_proto::switchboard::RingId;
+use super::story::{EXPORTER, OURS, STRANGER, Story, keys, lingering, story};
 
 fn prove(story: &mut Story) -> Vec<String> {
     let terminal = Arc::new(story.terminal.clone());
@@ -54,12 +53,13 @@ fn a_stranger_who_has_opened_the_probe_proves_nothing_and_spoils_nothing() {
     let mut story = story(1);
     prove(&mut story);
     let keys = keys(RingId(1));
-    let mac = ringback_proto::hello::confirm_private(&keys, &super::story::EXPORTER);
+    let mac = confirm_private(&keys, &EXPORTER);
     let hello = Hello { sid: keys.sid, mac, outcome: Outcome::NotTried };
     assert_eq!(story.hello(9, STRANGER, hello.clone()), ["dismiss 9 unproven"]);
     let guessed = Hello { mac: [0; 32], ..hello };
-    assert_eq!(story.hello(10, super::story::OURS, guessed), ["dismiss 10 unproven"]);
-    assert_eq!(story.dials(11, 1, Outcome::NotTried).last().unwrap(), "probed: true");
+    assert_eq!(story.hello(10, OURS, guessed), ["dismiss 10 unproven"]);
+    let told = story.dials(11, 1, Outcome::NotTried);
+    assert_eq!(told.last().map(String::as_str), Some("probed: true"));
 }
 
 #[test]

@@ -65,7 +65,7 @@ impl Story {
             terminal,
             service: ServiceId(service),
             admitted: admit(Level::Open, Shown::Nothing, Source::of([192, 0, 2, 7].into()))
-                .unwrap(),
+                .expect("open to all"),
         })
     }
 

@@ -28,6 +28,8 @@ pub struct Directory {
     enrollable: BTreeMap<TerminalName, Enrollable>,
     /// Those without keys to ring them with.
     unenrolled: BTreeMap<TerminalName, Vec<ListedService>>,
+    /// Key ids that are never to be used again.
+    revoked: BTreeSet<Kid>,
 }
 
 /// What an offer says of a terminal.
@@ -119,6 +121,11 @@ impl Directory {
         &self.candidates
     }
 
+    /// Whether the key id is never to be used again.
+    pub fn is_revoked(&self, kid: Kid) -> bool {
+        self.revoked.contains(&kid)
+    }
+
     /// What an offer says of the terminal of that name, if it can be enrolled.
     pub fn enrollable(&self, name: &TerminalName) -> Option<&Enrollable> {
         self.enrollable.get(name)
@@ -171,9 +178,10 @@ pub(super) struct Defaults<'a> {
 
 /// Reads `[[terminal]]` whole.
 pub(super) fn read(root: &mut Section<'_>, defaults: Defaults<'_>) -> (Directory, Names) {
+    let revoked = defaults.keyring.1.revoked().keys().copied().collect();
     let mut reader = Reader {
         defaults,
-        directory: Directory::default(),
+        directory: Directory { revoked, ..Directory::default() },
         kids: BTreeSet::new(),
         raw: BTreeSet::new(),
     };
@@ -297,7 +305,7 @@ impl Reader<'_> {
             services,
         };
         let in_use = match keys {
-            Explicit::Given(keys) => Some(keys).filter(|it| !self.is_revoked(it.key.kid)),
+            Explicit::Given(keys) => Some(keys).filter(|it| !self.directory.is_revoked(it.key.kid)),
             Explicit::Wrong => return None,
             Explicit::None => {
                 let services = unkeyed.services.iter().map(|it| (it.id, it.port)).collect();
@@ -351,10 +359,6 @@ impl Reader<'_> {
             self.directory.candidates.insert(kid, Arc::new(unkeyed.clone().with(candidate)));
         }
         in_use
-    }
-
-    fn is_revoked(&self, kid: Kid) -> bool {
-        self.defaults.keyring.1.is_revoked(kid)
     }
 
     fn preferred(&self, section: &mut Section<'_>) -> Option<SocketAddr> {

@@ -114,6 +114,8 @@ impl Draft {
 
 /// A file that a person has still to fill in may have mistakes; what is added must make no other.
 fn check(before: &str, after: &str, folder: &Path) -> anyhow::Result<()> {
+    // A text that is no TOML has one mistake, which must not count as few.
+    after.parse::<toml::Table>().map_err(|fault| anyhow::anyhow!("{}", fault.message()))?;
     let problems = |text| Config::parse(text, folder).err().unwrap_or_default();
     let (known, found): (_, Vec<Problem>) = (problems(before), problems(after));
     if found.len() <= known.len() {
@@ -159,4 +161,97 @@ fn terminal(proxy: &str, offer: &Offer) -> String {
         ));
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use ringback_proto::access_request::Kid;
+    use ringback_proto::terminal::{CallNumber, ServiceId, TerminalName};
+
+    use super::*;
+    use crate::keys;
+
+    const WRITTEN: &str = "# mine\n[private]\nidentity = \"private.key\"\nstate = \"state\"\n\
+        keyring = \"ring\"\n[[bearer]]\nname = \"sms\"\nkind = \"smpp\"\naddress = \"192.0.2.1:2775\"\n\
+        system_id = \"x\"\npassword_file = \"password\"\n[[public_proxy]]\nname = \"it\"\n\
+        public_key = \"it.pub\"\naddresses = \"192.0.2.9:7443\"";
+
+    #[test]
+    fn a_file_is_added_to_at_its_end_and_says_what_a_person_must_see_to() {
+        let folder = folder();
+        let file = folder.path().join("private.toml");
+        fs::write(&file, WRITTEN).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+        let draft = drafted(&file, &keys::read_public_key(&folder.path().join("it.pub")).unwrap());
+        let draft = draft.unwrap();
+        assert!(
+            draft.text.starts_with(WRITTEN)
+                && !draft.text[WRITTEN.len()..].contains("public_proxy]]")
+        );
+        assert!(draft.text.contains("public_proxies = \"it\""), "{}", draft.text);
+        assert!(draft.added[0].contains("192.0.2.10:7443"), "{:?}", draft.added);
+        draft.write().unwrap();
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
+        assert!(Config::load(&file).is_ok());
+
+        // Once more: there is nothing to add.
+        let again = drafted(&file, &keys::read_public_key(&folder.path().join("it.pub")).unwrap());
+        assert_eq!(again.unwrap().text, draft.text);
+    }
+
+    #[test]
+    fn an_unknown_public_proxy_is_listed_by_its_key() {
+        let folder = folder();
+        let file = folder.path().join("private.toml");
+        fs::write(&file, WRITTEN).unwrap();
+        drafted(&file, &PublicKey::of_raw([0xab; 32])).unwrap().write().unwrap();
+        let Ok(Config::Private(config)) = Config::load(&file) else { panic!("not whole") };
+        let [_, added] = &config.public_proxies[..] else { panic!("{:?}", config.public_proxies) };
+        assert_eq!(
+            (&added.name[..], added.public_key),
+            ("public-abababab", PublicKey::of_raw([0xab; 32]))
+        );
+        assert_eq!(added.addresses, ["192.0.2.10:7443".parse().unwrap()]);
+    }
+
+    #[test]
+    fn a_file_that_would_break_is_left_alone() {
+        let folder = folder();
+        let file = folder.path().join("private.toml");
+        let inline = WRITTEN.replace("# mine\n", "terminal = []\n");
+        fs::write(&file, &inline).unwrap();
+        let fault = drafted(&file, &PublicKey::of_raw([1; 32])).unwrap_err();
+        assert!(format!("{fault:#}").contains("would not be a configuration"), "{fault:#}");
+        assert_eq!(fs::read_to_string(&file).unwrap(), inline);
+
+        let own =
+            format!("{WRITTEN}\n[[terminal]]\nname = \"patient.example\"\nkeys = \"a.keys\"\n");
+        fs::write(&file, own).unwrap();
+        let fault = drafted(&file, &PublicKey::of_raw([1; 32])).unwrap_err();
+        assert!(fault.to_string().contains("`keys` of its own"), "{fault:#}");
+    }
+
+    /// A folder with the key files that the text names.
+    fn folder() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["private", "it"] {
+            keys::make_identity(&folder.path().join(name)).unwrap();
+        }
+        state::replace(&folder.path().join("password"), b"x").unwrap();
+        folder
+    }
+
+    fn drafted(file: &Path, public_key: &PublicKey) -> anyhow::Result<Draft> {
+        let places = Places::read(file)?;
+        let keyring = places.keyring.clone().unwrap();
+        keyring.make()?;
+        let offer = Offer {
+            kid: Kid(7),
+            number: CallNumber::parse("+15550100777").unwrap(),
+            name: TerminalName::parse("patient.example").unwrap(),
+            services: vec![(ServiceId(1), 80), (ServiceId(2), 22)],
+            addresses: vec!["192.0.2.10:7443".parse().unwrap()],
+        };
+        draft(file, &places, &keyring, public_key, &offer)
+    }
 }

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ringback_proto::enrolment::{OfferId, OfferKey};
 use ringback_proto::secret::Secret;
@@ -51,7 +51,7 @@ impl Keyring {
         Ok(Some(offer).filter(|it| now < it.until && !redeemed))
     }
 
-    fn read_offer(&self, file: &PathBuf, id: OfferId) -> Result<Option<Offered>, KeyFault> {
+    fn read_offer(&self, file: &Path, id: OfferId) -> Result<Option<Offered>, KeyFault> {
         let text = match read_secret(file) {
             Ok(text) => Zeroizing::new(text),
             Err(KeyFault::File(fault)) if fault.kind() == io::ErrorKind::NotFound => {

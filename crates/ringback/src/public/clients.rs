@@ -344,6 +344,8 @@ mod tests {
         let splice = commands.filter_map(|it| match it {
             Command::Splice { paired, .. } => Some(paired),
             Command::Ring { .. }
+            | Command::Probe { .. }
+            | Command::Probed { .. }
             | Command::Cancel { .. }
             | Command::Accept { .. }
             | Command::Dismiss { .. }

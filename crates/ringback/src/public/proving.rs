@@ -48,29 +48,30 @@ impl Changing {
     }
 
     /// Every key id that signals may be sealed for: those of the directory, and for a while those that
-    /// a terminal had before.
+    /// a terminal had before. Beside them those that are gone without a successor: revoked, or taken
+    /// out of the directory.
     pub(super) fn by_kid(
         &mut self,
         before: &BTreeMap<Kid, Arc<ListedTerminal>>,
         directory: &Directory,
         now: Instant,
-    ) -> BTreeMap<Kid, Arc<ListedTerminal>> {
+    ) -> (BTreeMap<Kid, Arc<ListedTerminal>>, Vec<Kid>) {
         let enrolled = directory.terminals().map(|it| (it.key.kid, it.clone()));
         let candidates = directory.candidates().iter().map(|(kid, it)| (*kid, it.clone()));
         let mut by_kid: BTreeMap<_, _> = enrolled.chain(candidates).collect();
-        self.replaced.retain(|kid, until| now < *until && before.contains_key(kid));
-        for (kid, terminal) in before {
-            // Keys without a successor were revoked: they are gone at once.
-            let succeeded = directory.find(&terminal.name).is_some_and(|it| it.key.kid != *kid);
-            if succeeded && !by_kid.contains_key(kid) {
-                let until = *self.replaced.entry(*kid).or_insert(now + REPLACED_KEYS);
-                if now < until {
-                    by_kid.insert(*kid, terminal.clone());
-                }
+        let mut gone = Vec::new();
+        self.replaced.retain(|kid, _| !by_kid.contains_key(kid));
+        let missing: Vec<_> = before.iter().filter(|(kid, _)| !by_kid.contains_key(kid)).collect();
+        for (kid, terminal) in missing {
+            if directory.find(&terminal.name).is_none() || directory.is_revoked(*kid) {
+                gone.push(*kid);
+                continue;
             }
+            self.replaced.entry(*kid).or_insert(now + REPLACED_KEYS);
+            by_kid.insert(*kid, terminal.clone());
         }
         self.turning.retain(|kid, it| by_kid.contains_key(kid) && *it == Turning::UnderWay);
-        by_kid
+        (by_kid, gone)
     }
 }
 
@@ -165,8 +166,17 @@ impl Role {
         tell(self.changing.proving.remove(&kid).flatten().as_ref(), word);
     }
 
-    /// Turns what has been in one epoch for long enough, a few at once.
+    /// Forgets what was replaced long enough ago, and turns what has been in one epoch for long
+    /// enough, a few at once.
     pub(super) fn ratchet(&mut self) {
+        let Self { changing, by_kid, .. } = self;
+        changing.replaced.retain(|kid, until| {
+            let stays = clock::now() < *until;
+            if !stays {
+                by_kid.remove(kid);
+            }
+            stays
+        });
         let now = clock::unix_seconds();
         let every = self.changing.every.as_secs();
         let due = |it: &ListedTerminal| it.since.saturating_add(every) <= now;
