@@ -139,7 +139,7 @@ async fn keys_turn_from_epoch_to_epoch_while_clients_come() -> Result<()> {
     std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o400))?;
     house.says("public", "RB-RATCHET", 1).await?;
     let stands = epoch(&house, "public")?;
-    for _ in 0..8 {
+    for _ in 0..30 {
         house.assert_served().await?;
     }
     assert_eq!((epoch(&house, "public")?, house.count("public", "RB-RATCHET")?), (stands, 1));
