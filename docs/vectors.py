@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import ipaddress
 import json
+import sys
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
@@ -203,7 +204,38 @@ def request(purpose, tunnel, seq, ttl_seconds, service, public_proxy, callee):
     }
 
 
+def enrolment():
+    """What `docs/protocol.md` prints of enrolment and of the ratchet, one value a line."""
+    psk = bytes(range(32))
+    for _ in range(3):
+        print(psk.hex())
+        psk = expand(extract(b"", psk), b"rb1 ratchet", 32)
+
+    secret, exporter = bytes(range(0xA0, 0xB0)), 32 * b"\x55"
+    offered = extract(b"", secret)
+    offer, key = expand(offered, b"rb1 offer id", 16), expand(offered, b"rb1 offer key", 32)
+    print(offer.hex(), key.hex(), sep="\n")
+
+    address = bytes(10) + b"\xff\xff" + bytes([192, 0, 2, 10]) + (7443).to_bytes(2, "big")
+    content = address + 32 * b"\x11" + secret
+    content += hashlib.sha256(b"rb1 code" + content).digest()[:4]
+    bits, letters = int.from_bytes(content, "big"), "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+    code = "".join(letters[bits >> (5 * (111 - at)) & 31] for at in range(112))
+    print("-".join(["RBE1", *(code[at : at + 4] for at in range(0, 112, 4))]))
+
+    suite_and_key = b"\x02" + 32 * b"\x22"
+    print(hmac.digest(key, b"r" + offer + exporter + suite_and_key, "sha256").hex())
+    number, name = b"15550100777", b"patient.ring.example"
+    kid = bytes.fromhex("0badcafe")
+    body = kid + bytes([len(number), len(name), 2, 1]) + number + name
+    body += bytes.fromhex("0001005000020016") + address
+    print(hmac.digest(key, b"o" + offer + exporter + body, "sha256").hex())
+    print(expand(extract(exporter, key), b"rb1 enrolment psk" + offer + kid, 32).hex())
+
+
 def main():
+    if sys.argv[1:] == ["enrolment"]:
+        return enrolment()
     number, longest = "+15550100777", "+123456789012345"
     mail, longest_mail = "car@fleet.example", "c" * 240 + "@fleet.example"
     v4, v6 = "192.0.2.10:443", "[2001:db8::10]:8443"

@@ -12,9 +12,11 @@ use crate::secret::Secret;
 use crate::terminal::{Callee, ServiceId};
 
 mod payload;
+mod ratchet;
 mod seal;
 mod text;
 
+pub use ratchet::{Ratchet, next_epoch};
 pub use seal::{hpke_public, open, seal};
 pub use text::find;
 
@@ -83,8 +85,8 @@ pub struct SealingKey {
 pub struct OpeningKey {
     /// Names the key.
     pub kid: Kid,
-    /// Shared by both proxies.
-    pub psk: Secret<32>,
+    /// Shared by both proxies, epoch by epoch.
+    pub psk: Ratchet,
     /// Our X25519 key for suite 2; suite 1 without.
     pub hpke_private: Option<Secret<32>>,
 }
@@ -224,6 +226,11 @@ impl Signal {
     /// Whose keys open it, as it says itself.
     pub fn kid(&self) -> Kid {
         Kid(u32::from_be_bytes([self.0[1], self.0[2], self.0[3], self.0[4]]))
+    }
+
+    /// The low octet of the epoch that it was sealed in, as it says itself.
+    pub fn epoch(&self) -> u8 {
+        self.0[5]
     }
 
     /// How it is sealed, as it says itself.

@@ -8,7 +8,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::access_request::{
-    AccessRequest, Kid, OpeningKey, Purpose, SessionKeys, Sid, Signal, SignalId, TunnelType, open,
+    AccessRequest, Kid, OpeningKey, Purpose, Ratchet, SessionKeys, Sid, Signal, SignalId,
+    TunnelType, open,
 };
 use crate::freshness::{self, ReplayWindow};
 use crate::limits;
@@ -140,6 +141,14 @@ pub enum Command {
         kid: Kid,
         /// All of it.
         window: [u8; ReplayWindow::OCTETS],
+    },
+    /// Keep this ratchet instead of the one before, and erase that. Nobody waits for it: what is not
+    /// kept is turned forward again by the next signal.
+    Adopt {
+        /// Whose ratchet it is.
+        kid: Kid,
+        /// All of it.
+        ratchet: Ratchet,
     },
     /// Dial back, and say [`Event::DialEnded`].
     Dial {
@@ -288,6 +297,11 @@ impl Dialer {
             let known = match (before.remove(&kid), self.leaving.remove(&kid)) {
                 (Some(known), _) => {
                     subscriber.window = known.subscriber.window.clone();
+                    let ratchet = &known.subscriber.key.psk;
+                    if subscriber.key.psk.epoch() < ratchet.epoch() {
+                        // Its latest turn is still on the way to the disk.
+                        subscriber.key.psk = ratchet.clone();
+                    }
                     Known { subscriber, ..known }
                 }
                 (None, Some(window)) => Known::new(Subscriber { window, ..subscriber }, true),
@@ -406,6 +420,11 @@ impl Dialer {
         };
         let subscriber = &known.subscriber;
         let (request, keys) = open(signal.octets(), &subscriber.key)?;
+        if let Some(ratchet) = subscriber.key.psk.turned_to(signal.epoch()) {
+            known.subscriber.key.psk = ratchet.clone();
+            self.commands.push_back(Command::Adopt { kid, ratchet });
+        }
+        let subscriber = &known.subscriber;
         let allowed = subscriber.allowed(&request)?;
         if !subscriber.callee.contains(&request.callee) {
             return Err(Rejection::WrongCallee);

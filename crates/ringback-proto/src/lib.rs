@@ -19,6 +19,7 @@ pub mod refusal;
 pub mod switchboard;
 
 pub mod door;
+pub mod enrolment;
 pub mod hello;
 
 pub mod dns;

@@ -137,3 +137,17 @@ pub const TENANT_SHARE: usize = 4;
 pub const NAME_OCTETS: usize = 253;
 /// Octets of a refusal's code; a longer one is no reply.
 pub const CODE_OCTETS: usize = 32;
+
+// Enrolment and rotation.
+
+/// Epochs of a shared key that are kept after the next has come; an older signal is dropped.
+pub const PREVIOUS_EPOCHS: usize = 2;
+/// Epochs that a shared key is turned forward for one signal; a later one is dropped, and the terminal
+/// must be enrolled again.
+pub const RATCHET_REACH: u8 = 128;
+/// Services that an offer names; a terminal with more is enrolled with the first.
+pub const OFFERED_SERVICES: usize = 64;
+/// Addresses of a public proxy that an offer names; the others are left out.
+pub const OFFERED_ADDRESSES: usize = 8;
+/// Octets of an offer; a longer one ends the enrolment.
+pub const OFFER_OCTETS: usize = 1024;

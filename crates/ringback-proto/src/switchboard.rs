@@ -9,6 +9,7 @@ mod ladder;
 mod ledger;
 mod line;
 mod paired;
+mod probe;
 mod record;
 mod room;
 
@@ -25,6 +26,7 @@ use crate::terminal::{ServiceId, TenantName};
 
 use ledger::Ledger;
 use line::{Client, Line};
+use probe::Probes;
 
 pub use call::{Call, CallEnd};
 pub use paired::Paired;
@@ -37,6 +39,7 @@ pub struct Switchboard {
     lines: BTreeMap<LineId, Line>,
     timers: BTreeSet<(Instant, LineId)>,
     ledger: Ledger,
+    probes: Probes,
     stopping: bool,
 }
 
@@ -164,6 +167,11 @@ pub enum Event {
         /// Its keys.
         kid: Kid,
     },
+    /// The operator wants to know whether a terminal's first route leads to its private proxy.
+    Prove {
+        /// Whose.
+        terminal: Arc<Terminal>,
+    },
     /// The public proxy shuts down: nobody is rung or joined any more.
     Stop,
 }
@@ -191,6 +199,22 @@ pub enum Command {
         ttl_seconds: u16,
         /// That somebody may cause it.
         admitted: Arc<Admitted>,
+    },
+    /// Seal a probe, report [`Event::Sealed`], send it by the first route.
+    Probe {
+        /// Names it from now on.
+        ring: RingId,
+        /// Whose keys seal it.
+        kid: Kid,
+        /// How long it is worth obeying; the bearer's validity too.
+        ttl_seconds: u16,
+    },
+    /// What came of [`Event::Prove`].
+    Probed {
+        /// Whose route it was.
+        kid: Kid,
+        /// Whether its private proxy has dialed back.
+        answered: bool,
     },
     /// Follow the ring's signal no longer, and withdraw it if it is still queued at its bearer.
     /// Every ring by a route that was neither denied nor has failed comes to this: answered, given
@@ -305,7 +329,8 @@ impl Switchboard {
 
     /// When [`Self::handle_timeout`] is wanted.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.first().map(|(due, _)| *due)
+        let lines = self.timers.first().map(|(due, _)| *due);
+        [lines, self.probes.poll_timeout()].into_iter().flatten().min()
     }
 
     /// How much is held, for status and for tests.
@@ -320,6 +345,7 @@ impl Switchboard {
 
     /// Does what has become due: rings again, gives up, closes.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.probes.handle_timeout(now, &mut self.ledger);
         while let Some(&(due, id)) = self.timers.first()
             && due <= now
         {
@@ -343,12 +369,15 @@ impl Switchboard {
                 self.at(it.line, now, |line, ledger| line.client_left(client, ledger));
             }
             Event::Sealed { ring, keys } => {
+                let Some(keys) = self.probes.sealed(ring, keys) else { return };
                 let Some(id) = self.ledger.rings.get(&ring) else { return };
                 let Some(line) = self.lines.get_mut(id) else { return };
                 line.sealed(ring, keys, &mut self.ledger);
             }
             Event::RingFailed { ring, permanent, retry_after } => {
-                let Some(&id) = self.ledger.rings.get(&ring) else { return };
+                let Some(&id) = self.ledger.rings.get(&ring) else {
+                    return self.probes.failed(ring, &mut self.ledger);
+                };
                 let retry = if permanent { None } else { Some(retry_after.unwrap_or_default()) };
                 self.at(id, now, |line, ledger| line.ring_failed(ring, retry, now, ledger));
             }
@@ -359,6 +388,10 @@ impl Switchboard {
                 });
             }
             Event::HelloHeard { tunnel, peer, hello, exporter } => {
+                if self.probes.is_for(&hello.sid) {
+                    let heard = paired::Heard { tunnel, peer, hello, exporter };
+                    return self.probes.hello_heard(&heard, &mut self.ledger);
+                }
                 let ring = self.ledger.sids.get(&hello.sid).copied();
                 let line = ring.and_then(|it| self.ledger.rings.get(&it)).copied();
                 let (Some(ring), Some(id)) = (ring, line) else {
@@ -393,6 +426,11 @@ impl Switchboard {
                     self.lines.keys().filter(|it| it.kid == kid).copied().collect();
                 ids.into_iter().for_each(|id| self.at(id, now, Line::revoke));
             }
+            Event::Prove { terminal } => {
+                if !self.stopping {
+                    self.probes.begin(terminal, now, &mut self.ledger);
+                }
+            }
             Event::Stop => self.stop(now),
         }
     }
@@ -424,6 +462,7 @@ impl Switchboard {
 
     fn stop(&mut self, now: Instant) {
         self.stopping = true;
+        self.probes.stop(&mut self.ledger);
         let ids: Vec<LineId> = self.lines.keys().copied().collect();
         for id in ids {
             self.at(id, now, Line::stop);

@@ -6,8 +6,8 @@
 use std::net::SocketAddr;
 
 use ringback_proto::access_request::{
-    AccessRequest, Kid, Malformed, OpeningKey, Purpose, SealingKey, Signal, TunnelType, Unsealable,
-    find, hpke_public, kid_of, open, seal,
+    AccessRequest, Kid, Malformed, OpeningKey, Purpose, Ratchet, SealingKey, Signal, TunnelType,
+    Unsealable, find, hpke_public, kid_of, open, seal,
 };
 use ringback_proto::limits;
 use ringback_proto::secret::Secret;
@@ -69,7 +69,7 @@ fn a_signal_opens_with_the_one_key_it_was_sealed_for() {
 
     for (signal, key) in [(psk, psk_key), (hpke, hpke_key)] {
         assert!(open(signal.octets(), &key).is_ok());
-        let other = OpeningKey { psk: Secret::new([1; 32]), ..key.clone() };
+        let other = OpeningKey { psk: Ratchet::new(0, Secret::new([1; 32])), ..key.clone() };
         assert_eq!(open(signal.octets(), &other), Err(Malformed::Sealed));
         if key.hpke_private.is_some() {
             let other = OpeningKey { hpke_private: Some(Secret::new([1; 32])), ..key.clone() };
@@ -311,7 +311,7 @@ fn keys(hpke: bool) -> (SealingKey, OpeningKey) {
     let hpke_public = hpke_private.as_ref().map(hpke_public);
     (
         SealingKey { kid, epoch: 0, psk: psk.clone(), hpke_public },
-        OpeningKey { kid, psk, hpke_private },
+        OpeningKey { kid, psk: Ratchet::new(0, psk), hpke_private },
     )
 }
 

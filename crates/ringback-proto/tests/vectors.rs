@@ -8,8 +8,8 @@ use std::process::Command;
 
 use hmac::{Hmac, KeyInit, Mac};
 use ringback_proto::access_request::{
-    AccessRequest, Kid, OpeningKey, Purpose, SealingKey, TunnelType, find, hpke_public, kid_of,
-    open, seal,
+    AccessRequest, Kid, OpeningKey, Purpose, Ratchet, SealingKey, TunnelType, find, hpke_public,
+    kid_of, open, seal,
 };
 use ringback_proto::secret::Secret;
 use ringback_proto::terminal::{CallNumber, Callee, MailAddress, ServiceId};
@@ -123,7 +123,7 @@ fn keys(vector: &Value) -> (SealingKey, OpeningKey) {
     let epoch = vector["epoch"].as_u64().unwrap() as u8;
     (
         SealingKey { kid, epoch, psk: psk.clone(), hpke_public },
-        OpeningKey { kid, psk, hpke_private },
+        OpeningKey { kid, psk: Ratchet::new(epoch.into(), psk), hpke_private },
     )
 }
 

@@ -1,7 +1,8 @@
 //! The command line: what can be asked of the binary.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use ringback_proto::gate::Identity;
@@ -55,11 +56,28 @@ pub enum Command {
     Connect(Connect),
     /// Print a terminal's contact file, which its clients keep; there is nothing secret in it.
     Contact(ContactOf),
-    /// Make keys.
+    /// Make keys, or list them.
     Key {
         /// Whose.
         #[command(subcommand)]
         of: Key,
+    },
+    /// Enroll a terminal: agree on its keys by a one-time code, and prove its number.
+    Enrol {
+        /// Which step.
+        #[command(subcommand)]
+        step: Enrol,
+    },
+    /// Erase a terminal's keys for ever, and cut what they carry.
+    Revoke {
+        /// The terminal's name, or a kid.
+        whom: String,
+        /// The public or the private proxy's configuration.
+        #[command(flatten)]
+        file: File,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
     },
     /// Make the demo's one access, and print it as JSON.
     #[command(hide = true)]
@@ -102,6 +120,8 @@ impl Command {
             | Self::Connect(_)
             | Self::Contact(_)
             | Self::Key { .. }
+            | Self::Enrol { .. }
+            | Self::Revoke { .. }
             | Self::Visit { .. }
             | Self::Direct { .. }
             | Self::Readings { .. } => false,
@@ -168,7 +188,7 @@ pub struct ContactOf {
     pub name: TerminalName,
 }
 
-/// Keys that can be made.
+/// Keys that can be made or listed.
 #[derive(Debug, Subcommand)]
 pub enum Key {
     /// A proxy's identity: NAME.key stays with it, NAME.pub goes to the other proxy.
@@ -200,6 +220,15 @@ pub enum Key {
         #[command(flatten)]
         by: Proof,
     },
+    /// The keys of a proxy's configuration and keyring: whose, how old, how far; never what is in them.
+    List {
+        /// The public or the private proxy's configuration.
+        #[command(flatten)]
+        file: File,
+        /// Print one JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// How a user of a service proves who it is; without either by a password that is shown (Basic).
@@ -212,6 +241,48 @@ pub struct Proof {
     /// By a token that is made now and shown once (Bearer), for programs.
     #[arg(long)]
     pub bearer: bool,
+}
+
+/// The steps of an enrolment.
+#[derive(Debug, Subcommand)]
+pub enum Enrol {
+    /// At the public proxy: make a one-time code for a terminal of its configuration.
+    Offer {
+        /// The terminal's name.
+        name: TerminalName,
+        /// The public proxy's configuration.
+        #[command(flatten)]
+        file: File,
+        /// How long the code is good: seconds, minutes, hours or days (90s, 30m, 1h, 2d).
+        #[arg(long, default_value = "1h", value_parser = duration)]
+        valid: Duration,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+        /// Show the code and its picture even where no terminal is.
+        #[arg(long, conflicts_with = "json")]
+        qr: bool,
+    },
+    /// At the private proxy: redeem a code, which is asked for or read from standard input.
+    Redeem {
+        /// The private proxy's configuration; begun if it is not there.
+        #[command(flatten)]
+        file: File,
+        /// Read the code from this file, which nobody else can read.
+        #[arg(long, value_name = "FILE")]
+        code_file: Option<PathBuf>,
+        /// Dial this address although it lies inside a private network; may be repeated.
+        #[arg(long, value_name = "ADDRESS")]
+        allow_address: Vec<IpAddr>,
+    },
+    /// At the public proxy: ring a terminal whose code was redeemed, to prove its number.
+    Prove {
+        /// The terminal's name.
+        name: TerminalName,
+        /// The public proxy's configuration.
+        #[command(flatten)]
+        file: File,
+    },
 }
 
 /// How the demo is run.
@@ -243,6 +314,23 @@ fn host_and_port(text: &str) -> Result<String, String> {
         return Err("must be host:port, such as localhost:8000".into());
     }
     Ok(text.into())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let unit = text.chars().last().unwrap_or_default();
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86_400,
+        _ => return Err("give a unit: 90s, 30m, 1h or 2d".into()),
+    };
+    let number: u64 =
+        text[..text.len() - 1].parse().map_err(|_| "not a whole number".to_owned())?;
+    let wanted = number.checked_mul(seconds).map(Duration::from_secs);
+    let most = crate::limits::OFFER_VALIDITY;
+    let fits = |it: &Duration| !it.is_zero() && *it <= most;
+    wanted.filter(fits).ok_or_else(|| "must lie between 1s and 7d".into())
 }
 
 fn sms_delay(text: &str) -> Result<f64, String> {

@@ -9,7 +9,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::rand;
-use ringback_proto::access_request::{Kid, OpeningKey, SealingKey, hpke_public};
+use ringback_proto::access_request::{Kid, Ratchet, hpke_public};
 use ringback_proto::secret::Secret;
 use ringback_proto::switchboard::PublicKey;
 use rustls::pki_types::pem::PemObject;
@@ -17,7 +17,12 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use crate::clock;
 use crate::tunnel::{BadKey, Identity};
+
+mod terminal;
+
+pub use terminal::{Enrolment, TerminalKeys};
 
 /// Why a key file cannot be used or written.
 #[derive(Debug, Error)]
@@ -31,6 +36,24 @@ pub enum KeyFault {
     /// Others could read it.
     #[error("is readable by others (mode {0:03o}): run chmod 600 on it")]
     Exposed(u32),
+    /// Others could write into it.
+    #[error("can be entered by others (mode {0:03o}): run chmod 700 on it")]
+    Open(u32),
+    /// Somebody has made it read-only.
+    #[error("is read-only: run chmod 600 on it, its keys cannot be turned to the next epoch")]
+    ReadOnly,
+    /// It holds as much as it may.
+    #[error("is full: {0} {1} at most")]
+    Full(usize, &'static str),
+    /// One file of a folder.
+    #[error("{} {fault}", .file.display())]
+    In {
+        /// Which.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        fault: Box<KeyFault>,
+    },
     /// It is not a key file of that kind.
     #[error("is no {0}; make one with `ringback key`")]
     Kind(&'static str),
@@ -84,22 +107,18 @@ pub fn public_key_text(key: &PublicKey) -> String {
 
 /// Writes `NAME.public.keys` and `NAME.private.keys`, one for each proxy of a terminal.
 pub fn make_terminal(name: &Path, suite: Suite) -> Result<Vec<PathBuf>, KeyFault> {
-    let kid = hex(&random::<4>()?);
-    let psk = hex(&random::<32>()?);
-    let shared = format!("kid = \"{kid}\"\npsk = \"{psk}\"\n");
-    let (public, private) = match suite {
-        Suite::Psk => (shared.clone(), shared),
-        Suite::Hpke => {
-            let secret = random::<32>()?;
-            (
-                format!("{shared}hpke_public = \"{}\"\n", hex(&hpke_public(&Secret::new(secret)))),
-                format!("{shared}hpke_private = \"{}\"\n", hex(&secret)),
-            )
-        }
+    let kid = Kid(u32::from_be_bytes(random()?));
+    let psk = Ratchet::new(0, Secret::new(random()?));
+    let private = match suite {
+        Suite::Psk => None,
+        Suite::Hpke => Some(Secret::new(random()?)),
     };
-    let text =
-        |side, keys| format!("# Keys of one terminal, for its {side} proxy. Secret.\n{keys}");
-    let (public, private) = (text("public", public), text("private", private));
+    let since = clock::unix_seconds();
+    let hpke_public = private.as_ref().map(hpke_public);
+    let both =
+        TerminalKeys { kid, psk, since, hpke_public: None, hpke_private: None, enrolment: None };
+    let public = TerminalKeys { hpke_public, ..both.clone() }.text();
+    let private = TerminalKeys { hpke_private: private, ..both }.text();
     let (for_public, for_private) =
         (with_suffix(name, "public.keys"), with_suffix(name, "private.keys"));
     write_all_new(&[(for_public, 0o600, &public), (for_private, 0o600, &private)])
@@ -121,26 +140,6 @@ pub fn parse_public_key(text: &str) -> Result<PublicKey, KeyFault> {
     PublicKey::parse(block.contents()).ok_or(KeyFault::Kind("Ed25519 public key"))
 }
 
-/// Reads a terminal's keys as its public proxy needs them.
-pub fn read_sealing_key(file: &Path) -> Result<SealingKey, KeyFault> {
-    let keys = TerminalKeys::read(file)?;
-    if keys.hpke_private.is_some() {
-        return Err(KeyFault::Kind("key file for a public proxy (it is the private proxy's)"));
-    }
-    let hpke_public = keys.hpke_public.map(|it| unhex(&it)).transpose()?;
-    Ok(SealingKey { kid: keys.kid, epoch: 0, psk: keys.psk, hpke_public })
-}
-
-/// Reads a terminal's keys as its private proxy needs them.
-pub fn read_opening_key(file: &Path) -> Result<OpeningKey, KeyFault> {
-    let keys = TerminalKeys::read(file)?;
-    if keys.hpke_public.is_some() {
-        return Err(KeyFault::Kind("key file for a private proxy (it is the public proxy's)"));
-    }
-    let hpke_private = keys.hpke_private.map(|it| unhex(&it)).transpose()?.map(Secret::new);
-    Ok(OpeningKey { kid: keys.kid, psk: keys.psk, hpke_private })
-}
-
 /// Reads the certificates of a file, in their order.
 pub fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, KeyFault> {
     let text = fs::read(file)?;
@@ -157,36 +156,6 @@ pub fn read_certificate_key(file: &Path) -> Result<PrivateKeyDer<'static>, KeyFa
 /// Reads a file of one secret line, such as a password.
 pub fn read_password(file: &Path) -> Result<String, KeyFault> {
     Ok(read_secret(file)?.trim_end_matches(['\r', '\n']).to_owned())
-}
-
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TerminalKeysFile {
-    kid: String,
-    psk: String,
-    hpke_public: Option<String>,
-    hpke_private: Option<String>,
-}
-
-struct TerminalKeys {
-    kid: Kid,
-    psk: Secret<32>,
-    hpke_public: Option<String>,
-    hpke_private: Option<String>,
-}
-
-impl TerminalKeys {
-    fn read(file: &Path) -> Result<Self, KeyFault> {
-        let text = read_secret(file)?;
-        let raw: TerminalKeysFile =
-            toml::from_str(&text).map_err(|_| KeyFault::Kind("terminal key file"))?;
-        Ok(Self {
-            kid: Kid(u32::from_be_bytes(unhex(&raw.kid)?)),
-            psk: Secret::new(unhex(&raw.psk)?),
-            hpke_public: raw.hpke_public,
-            hpke_private: raw.hpke_private,
-        })
-    }
 }
 
 pub(crate) fn read_secret(file: &Path) -> Result<String, KeyFault> {
@@ -242,20 +211,56 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for (name, suite) in [("a", Suite::Psk), ("b", Suite::Hpke)] {
             let written = make_terminal(&folder.path().join(name), suite).unwrap();
-            let (sealing, opening) =
-                (read_sealing_key(&written[0]).unwrap(), read_opening_key(&written[1]).unwrap());
-            assert_eq!((sealing.kid, &sealing.psk), (opening.kid, &opening.psk));
+            let (sealing, opening) = (sealing(&written[0]).unwrap(), opening(&written[1]).unwrap());
+            assert_eq!((sealing.kid, &sealing.psk), (opening.kid, opening.psk.psk()));
             assert_eq!(sealing.hpke_public, opening.hpke_private.as_ref().map(hpke_public));
             assert_eq!(sealing.hpke_public.is_some(), suite == Suite::Hpke);
         }
+    }
+
+    fn sealing(file: &Path) -> Result<ringback_proto::access_request::SealingKey, KeyFault> {
+        TerminalKeys::read(file)?.sealing()
+    }
+
+    fn opening(file: &Path) -> Result<ringback_proto::access_request::OpeningKey, KeyFault> {
+        TerminalKeys::read(file)?.opening()
+    }
+
+    #[test]
+    fn a_file_of_before_the_ratchet_is_read_as_epoch_zero() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("old.keys");
+        let text = format!("kid = \"0badcafe\"\npsk = \"{}\"\n", "07".repeat(32));
+        write_all_new(&[(file.clone(), 0o600, &text)]).unwrap();
+        let keys = TerminalKeys::read(&file).unwrap();
+        assert_eq!((keys.psk.epoch(), keys.since, keys.is_proved()), (0, 0, true));
+    }
+
+    #[test]
+    fn a_turned_file_opens_what_is_sealed_with_it_and_a_read_only_one_is_let_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let written = make_terminal(&folder.path().join("a"), Suite::Hpke).unwrap();
+        let (mut public, private) =
+            (TerminalKeys::read(&written[0]).unwrap(), opening(&written[1]).unwrap());
+        public.turn(77);
+        public.write(&written[0]).unwrap();
+        let turned = TerminalKeys::read(&written[0]).unwrap();
+        assert_eq!((turned.psk.epoch(), turned.since), (1, 77));
+        assert!(turned.psk.previous().is_empty(), "the sealing end keeps no old key");
+        assert_eq!(private.psk.psk_of(1).as_ref(), Some(turned.psk.psk()));
+        let mode = fs::metadata(&written[0]).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600);
+
+        fs::set_permissions(&written[0], fs::Permissions::from_mode(0o400)).unwrap();
+        assert!(matches!(public.write(&written[0]), Err(KeyFault::ReadOnly)));
     }
 
     #[test]
     fn a_key_file_in_the_wrong_place_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let written = make_terminal(&folder.path().join("a"), Suite::Hpke).unwrap();
-        assert!(matches!(read_sealing_key(&written[1]), Err(KeyFault::Kind(_))));
-        assert!(matches!(read_opening_key(&written[0]), Err(KeyFault::Kind(_))));
+        assert!(matches!(sealing(&written[1]), Err(KeyFault::Kind(_))));
+        assert!(matches!(opening(&written[0]), Err(KeyFault::Kind(_))));
         assert!(matches!(read_identity(&written[0]), Err(KeyFault::Identity(_))));
     }
 

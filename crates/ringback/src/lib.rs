@@ -3,6 +3,7 @@
 pub mod budget;
 pub mod cli;
 pub mod config;
+pub mod keyring;
 pub mod keys;
 pub mod limits;
 pub mod table;
@@ -20,6 +21,7 @@ pub mod tunnel;
 pub mod connect;
 pub mod demo;
 pub mod doctor;
+pub mod enrol;
 pub mod operator;
 pub mod private;
 pub mod public;

@@ -192,3 +192,50 @@ pub const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 pub const LOCAL_CONNECTIONS: usize = 256;
 /// How long a local connection may be idle; then its session is cut. The proxies' own limit is shorter.
 pub const LOCAL_IDLE: Duration = Duration::from_secs(24 * 3600);
+
+// Enrolment, rotation and revocation.
+
+/// Offers that stand at once at one public proxy; the newest is refused.
+pub const OFFERS: usize = 256;
+/// How long an offer may stand at most.
+pub const OFFER_VALIDITY: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Files of one kind in a keyring; a keyring with more is refused.
+pub const KEYRING_FILES: usize = 65_536;
+/// Key ids on the list of those revoked; the newest is refused.
+pub const REVOKED_KEYS: usize = 65_536;
+/// Generations of one terminal's keys that a private proxy keeps unproved; the oldest is erased.
+pub const GENERATIONS: usize = 4;
+/// For how many seconds a private proxy still obeys keys that others have replaced; then they are erased.
+pub const RETIRE_SECONDS: u64 = 30 * 24 * 3600;
+/// How often a private proxy looks for keys to erase.
+pub const RETIRE_CHECK: Duration = Duration::from_secs(3600);
+/// Rings in an hour that prove one terminal's route; the newest is refused.
+pub const PROBES_PER_HOUR: usize = 3;
+/// For how many seconds a public proxy that does not run may be asked to prove a route; then not.
+pub const PROVE_ASKED_SECONDS: u64 = 120;
+/// How long the sealing end stays in one epoch of a shared key, unless configured.
+pub const RATCHET_EVERY: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How often a public proxy looks for keys to turn to their next epoch.
+pub const RATCHET_CHECK: Duration = Duration::from_secs(60);
+/// Keys turned to their next epoch at once; the others wait for the next look.
+pub const RATCHETS_AT_ONCE: usize = 64;
+/// For how long signals may still be sealed with keys that were replaced: as long as a client waits at most.
+pub const REPLACED_KEYS: Duration = Duration::from_secs(600);
+/// Enrolments that one source network may begin in a minute; the newest is refused.
+pub const ENROLMENTS_PER_SOURCE: u32 = 10;
+/// Source networks whose enrolments are counted; when there are more, the longest silent is forgotten.
+pub const ENROLMENT_SOURCES: usize = 1_024;
+/// How long a private proxy may take to keep its keys; then its code can be redeemed again.
+pub const KEEP_PATIENCE: Duration = Duration::from_secs(30);
+/// How long whoever has redeemed a code may take to ask for the proof of its route; then it is not rung.
+pub const PROVE_PATIENCE: Duration = Duration::from_secs(60);
+/// How long the proof of a route may take: a client's longest patience, and a little more.
+pub const PROOF_PATIENCE: Duration = Duration::from_secs(630);
+/// Words under way to whoever waits for the proof of a route; what does not fit is not told.
+pub const PROOF_WORDS: usize = 4;
+/// Octets of a code as it is read; what follows is not looked at.
+pub const CODE_OCTETS: u64 = 4096;
+/// How long a running role may take to read its configuration again; then the operator is told so.
+pub const RELOAD_PATIENCE: Duration = Duration::from_secs(10);
+/// How often whoever waits for that looks.
+pub const RELOAD_LOOK: Duration = Duration::from_millis(50);

@@ -1,11 +1,13 @@
 //! The `ringback` binary: order of events only.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use ringback::cli::{Cli, Command, File, Key, Proof};
+use ringback::cli::{Cli, Command, Enrol, File, Key, Proof};
 use ringback::config::{Config, Mistakes};
+use ringback::enrol::{self, Redemption, Shown};
 use ringback::limits::{LAST_THREADS, ONE_WISH};
 use ringback::reload::Reload;
 use ringback::{
@@ -82,6 +84,11 @@ async fn run(command: Command, stop: CancellationToken) -> anyhow::Result<ExitCo
         Command::Key { of: Key::User { name, by } } => {
             println!("{}", &*user(&name, by, &stop).await.context("RB-KEY: no line for a user")?);
         }
+        Command::Key { of: Key::List { file, json } } => {
+            print!("{}", enrol::list(&file.config, json)?);
+        }
+        Command::Enrol { step } => enrol_step(step).await?,
+        Command::Revoke { whom, file, json } => enrol::revoke(&file.config, &whom, json).await?,
         Command::Visit { dns, port, host } => {
             println!("{}", serde_json::to_string(&demo::visit(dns, &host, port, "/").await?)?);
         }
@@ -93,6 +100,22 @@ async fn run(command: Command, stop: CancellationToken) -> anyhow::Result<ExitCo
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn enrol_step(step: Enrol) -> anyhow::Result<()> {
+    match step {
+        Enrol::Offer { name, file, valid, json, qr } => {
+            let terminal = std::io::stdout().is_terminal();
+            let shown = Shown { json, qr, terminal };
+            print!("{}", enrol::offer(&file.config, &name, valid, shown)?);
+            Ok(())
+        }
+        Enrol::Redeem { file, code_file, allow_address } => {
+            let wanted = Redemption { file: file.config, code_file, allowed: allow_address };
+            enrol::redeem(wanted).await
+        }
+        Enrol::Prove { name, file } => enrol::prove(&file.config, &name).await,
+    }
 }
 
 /// Runs the role that the file is for, if it is the one asked for.

@@ -3,14 +3,14 @@
 //! It listens on nothing. Everything that it does begins with an access request that the dialer has
 //! verified, and everything that it connects to stands in its own table.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use ringback_bearer::{Bearer, Receiver};
-use ringback_proto::access_request::{Kid, TunnelType, find};
+use ringback_proto::access_request::{Kid, Ratchet, TunnelType, find};
 use ringback_proto::dialer::{
     Allowed, AllowedFleet, Command, Dialer, Event, Over, Rejection, Subscriber,
 };
@@ -23,13 +23,17 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
 use crate::config::{BearerConfig, Config, Nat64, PrivateConfig, PublicProxy, ServiceTarget};
-use crate::limits::{COMPLAINT_PAUSE, EVENTS};
+use crate::keyring::{Keyring, keep_turned};
+use crate::limits::{COMPLAINT_PAUSE, EVENTS, RETIRE_CHECK};
 use crate::reload::Reload;
 use crate::{clock, state, tunnel};
 
 mod dial;
 mod inner;
 mod inside;
+mod presence;
+
+use presence::Presence;
 
 /// What every dial needs to know.
 #[derive(Debug)]
@@ -37,6 +41,8 @@ struct House {
     dialer: tunnel::Dialer,
     identity: tunnel::Identity,
     tables: RwLock<Arc<Tables>>,
+    presence: Presence,
+    keyring: Option<Keyring>,
     nat64: Nat64,
     discovered: OnceCell<Prefix>,
     idle: Duration,
@@ -49,6 +55,10 @@ struct House {
 struct Tables {
     public_proxies: Vec<PublicProxy>,
     services: BTreeMap<Kid, BTreeMap<ServiceId, ServiceTarget>>,
+    /// Where each key id's keys are kept.
+    files: BTreeMap<Kid, PathBuf>,
+    /// Those of enrolled terminals that no ring was answered with yet.
+    unproved: Mutex<BTreeSet<Kid>>,
 }
 
 impl House {
@@ -59,8 +69,23 @@ impl House {
 
 impl Tables {
     fn of(config: &PrivateConfig) -> Self {
-        let services = config.subscriptions.iter().map(|it| (it.key.kid, it.services.clone()));
-        Self { public_proxies: config.public_proxies.clone(), services: services.collect() }
+        let all = &config.subscriptions;
+        let unproved = all.iter().filter(|it| !it.proved);
+        Self {
+            public_proxies: config.public_proxies.clone(),
+            services: all.iter().map(|it| (it.key.kid, it.services.clone())).collect(),
+            files: all.iter().map(|it| (it.key.kid, it.keys_file.clone())).collect(),
+            unproved: Mutex::new(unproved.map(|it| it.key.kid).collect()),
+        }
+    }
+
+    /// Whether no ring of the key id was answered before; the next asks in vain.
+    fn first_answer(&self, kid: Kid) -> bool {
+        self.unproved.lock().unwrap_or_else(PoisonError::into_inner).remove(&kid)
+    }
+
+    fn kids(&self) -> BTreeSet<Kid> {
+        self.services.keys().copied().collect()
     }
 
     fn service(&self, kid: Kid, service: ServiceId) -> Option<ServiceTarget> {
@@ -90,10 +115,14 @@ pub async fn run(
     mut reload: Reload,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let _lock = state::open(&config.state)
-        .with_context(|| format!("RB-STATE: cannot use {}", config.state.display()))?;
+    let lock = state::open(&config.state);
+    let state = || format!("RB-STATE: cannot use {}", config.state.display());
+    reload.report_in(lock.with_context(state)?);
     let subscribers = subscribers(&config, &config.state)?;
-    let tables = RwLock::new(Arc::new(Tables::of(&config)));
+    let tables = Tables::of(&config);
+    let presence = Presence::default();
+    presence.follow(&tables.kids());
+    let tables = RwLock::new(Arc::new(tables));
     let tasks = TaskTracker::new();
     let (events, heard) = mpsc::channel(EVENTS);
     for (name, bearer) in config.bearers {
@@ -105,6 +134,8 @@ pub async fn run(
         dialer: tunnel::Dialer::new(config.identity.clone()),
         identity: config.identity,
         tables,
+        presence,
+        keyring: config.keyring,
         nat64: config.nat64,
         discovered: OnceCell::new(),
         idle: config.idle,
@@ -142,6 +173,7 @@ struct Role {
 
 impl Role {
     async fn run(mut self, reload: &mut Reload, stop: &CancellationToken) {
+        let mut between_erasures = tokio::time::interval(RETIRE_CHECK);
         loop {
             while let Some(command) = self.dialer.poll_command() {
                 self.execute(command);
@@ -149,7 +181,17 @@ impl Role {
             tokio::select! {
                 Some(event) = self.heard.recv() => self.dialer.handle_event(event, clock::now()),
                 () = clock::reach(self.dialer.poll_timeout()) => self.dialer.handle_timeout(clock::now()),
-                config = reload.next() => self.reload(config),
+                _ = between_erasures.tick() => {
+                    if self.retire()
+                        && let Some(config) = reload.now()
+                    {
+                        self.reload(config);
+                    }
+                }
+                config = reload.next() => {
+                    let taken_over = self.reload(config);
+                    reload.report(taken_over);
+                }
                 () = stop.cancelled() => break,
             }
         }
@@ -174,18 +216,65 @@ impl Role {
         self.complain_at = Some(now + COMPLAINT_PAUSE);
     }
 
-    /// Takes over whom to answer for, whom to dial and what to connect to; sessions go on.
-    fn reload(&mut self, config: Config) {
+    /// Erases keys that others have replaced for long enough; says whether there were any.
+    fn retire(&self) -> bool {
+        let Some(keyring) = &self.house.keyring else { return false };
+        if !keyring.folder().exists() {
+            return false;
+        }
+        let retired = keyring.hold().and_then(|it| it.retire(clock::unix_seconds()));
+        retired.unwrap_or_else(|fault| {
+            error!(%fault, "RB-KEYRING: replaced keys cannot be erased");
+            false
+        })
+    }
+
+    /// Takes over whom to answer for, whom to dial and what to connect to; sessions go on, but for
+    /// those of keys that are gone: they are cut.
+    fn reload(&mut self, config: Config) -> bool {
         let Config::Private(config) = config else {
-            return error!("not reloaded: the file has no [private] table any more");
+            error!("not reloaded: the file has no [private] table any more");
+            return false;
         };
+        if self.house.keyring != config.keyring {
+            error!("not reloaded: the keyring needs a restart to change");
+            return false;
+        }
         match subscribers(&config, &self.state) {
             Ok(subscribers) => self.dialer.resubscribe(subscribers),
-            Err(fault) => return error!(fault = %format!("{fault:#}"), "not reloaded"),
+            Err(fault) => {
+                error!(fault = %format!("{fault:#}"), "not reloaded");
+                return false;
+            }
         }
         let tables = Arc::new(Tables::of(&config));
+        self.house.presence.follow(&tables.kids());
         *self.house.tables.write().unwrap_or_else(PoisonError::into_inner) = tables;
         info!(terminals = config.subscriptions.len(), "reloaded: bearers and identity as before");
+        true
+    }
+
+    /// Keeps a turned ratchet. One that cannot be kept is turned again after the next start.
+    fn adopt(&mut self, kid: Kid, ratchet: Ratchet) {
+        let Some(file) = self.house.tables().files.get(&kid).cloned() else { return };
+        let keyring = self.house.keyring.clone();
+        let (epoch, since) = (ratchet.epoch(), clock::unix_seconds());
+        self.tasks.spawn_blocking(move || {
+            let kept = keep_turned(&file, keyring.as_ref(), |keys| {
+                let newer = keys.kid == kid && keys.psk.epoch() < epoch;
+                if newer {
+                    (keys.psk, keys.since) = (ratchet, since);
+                }
+                newer
+            });
+            match kept {
+                Ok(_) => debug!(%kid, epoch, "turned to a later epoch"),
+                // Told once an epoch: the dialer goes on from what it has adopted.
+                Err(fault) => {
+                    warn!(%kid, %fault, "RB-RATCHET: a key's old epochs cannot be erased");
+                }
+            }
+        });
     }
 
     fn execute(&mut self, command: Command) {
@@ -206,6 +295,7 @@ impl Role {
                     let _ = events.send(event).await;
                 });
             }
+            Command::Adopt { kid, ratchet } => self.adopt(kid, ratchet),
             Command::Dial { dial, verified } => {
                 let house = self.house.clone();
                 self.tasks.spawn(async move { dial::dial(&house, dial, &verified).await });

@@ -11,49 +11,53 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::Context;
-use ringback_bearer::{Bearer, Body, Message, Receiver, Transmitter};
-use ringback_proto::access_request::{AccessRequest, Kid, Purpose, Signal, TunnelType, seal};
-use ringback_proto::budget::{Charge, Denial};
+use ringback_bearer::{Bearer, Receiver, Transmitter};
+use ringback_proto::access_request::{Kid, SealingKey};
 use ringback_proto::dns::Zone;
-use ringback_proto::gate::Admitted;
+use ringback_proto::enrolment::Word;
 use ringback_proto::hello::{Answer, Caller, SessionId, ToPrivate};
 use ringback_proto::refusal::Refusal;
-use ringback_proto::secret::Secret;
 use ringback_proto::switchboard::{
-    Call, ClientId, Command, Event, Over, Paired, PublicKey, RingId, Room, Switchboard, TunnelId,
+    ClientId, Command, Event, Paired, PublicKey, RingId, Room, Switchboard, TunnelId,
 };
-use ringback_proto::terminal::{Callee, ServiceId};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
 use crate::config::{
     BearerConfig, BudgetConfig, Config, Directory, ListedTerminal, PublicConfig, ResponderConfig,
-    Route,
 };
 use crate::gate::{self, Gate};
-use crate::limits::{EVENTS, INCOMPLETE_PER_NETWORK, SEQUENCE_CHECK};
+use crate::keyring::Keyring;
+use crate::keys::KeyFault;
+use crate::limits::{EVENTS, INCOMPLETE_PER_NETWORK, RATCHET_CHECK, SEQUENCE_CHECK};
 use crate::reload::Reload;
 use crate::state::{self, Sequences};
 use crate::tunnel::{Acceptor, Identity, Talk};
-use crate::{clock, journal, keys, telemetry};
+use crate::{clock, journal};
 
 mod armed;
 mod clients;
+mod doorway;
+mod enrolment;
 mod keyed;
 mod knocks;
 mod listeners;
 mod lobby;
+mod proving;
 mod purse;
 mod rings;
 mod room;
 mod tunnels;
 
 use armed::Armed;
+use enrolment::Desk;
 use listeners::RawPorts;
 use lobby::Lobby;
-use purse::{Paid, Purse, Unpaid};
+use proving::Changing;
+use purse::Purse;
+use rings::Wanted;
 
 /// What every task of the role needs to know.
 #[derive(Debug)]
@@ -62,6 +66,7 @@ struct House {
     acceptor: Acceptor,
     gate: Gate,
     identity: Identity,
+    desk: Desk,
     idle: Duration,
     happenings: mpsc::Sender<Happening>,
     ids: AtomicU64,
@@ -91,6 +96,14 @@ enum Happening {
     TunnelArrived { event: Event, tunnel: TunnelId, orders: mpsc::Sender<Order> },
     /// A bearer has done what it can for a ring.
     RingEnded { ring: RingId, event: Option<Event> },
+    /// Somebody wants a terminal's route to be proved.
+    Prove { kid: Kid, told: Option<mpsc::Sender<Word>> },
+    /// It was not, and nobody was rung for it.
+    NotProved { kid: Kid, word: Word },
+    /// A key was turned to its next epoch on the disk, or cannot be.
+    Turned { kid: Kid, turned: Result<(SealingKey, u64), KeyFault> },
+    /// The keyring has changed: everything is to be read again, and the sender dropped.
+    Reread(oneshot::Sender<()>),
     /// Anything that only the switchboard must know.
     Told(Event),
 }
@@ -139,7 +152,7 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let fixed = Fixed::of(&config);
     let state = || format!("RB-STATE: cannot use {}", config.state.display());
-    let _lock = state::open(&config.state).with_context(state)?;
+    reload.report_in(state::open(&config.state).with_context(state)?);
     let sequences = Sequences::open(&config.state, clock::unix_seconds()).with_context(state)?;
     let (purse, written) =
         Purse::open(&config.state, config.budget.rules.clone()).with_context(state)?;
@@ -161,6 +174,7 @@ pub async fn run(
         acceptor: Acceptor::new(&config.identity),
         gate: Gate::new(tasks.clone())?,
         identity: config.identity.clone(),
+        desk: Desk::new(config.keyring.clone(), config.announce.clone()),
         idle: config.idle,
         happenings,
         ids: AtomicU64::new(1),
@@ -171,6 +185,7 @@ pub async fn run(
         armed: Armed::default(),
     });
     let (raw_ports, zone) = listeners.open(&house, files);
+    let mut changing = Changing::new(config.keyring, config.ratchet);
     let mut switchboard = Switchboard::new();
     switchboard.make_room(room(&config.directory, &config.budget));
     let role = Role {
@@ -178,7 +193,8 @@ pub async fn run(
         switchboard,
         sequences,
         purse,
-        by_kid: by_kid(&config.directory),
+        by_kid: changing.by_kid(&BTreeMap::new(), &config.directory, clock::now()).0,
+        changing,
         raw_ports,
         zone,
         transmitters,
@@ -227,28 +243,10 @@ pub async fn answer_dns(
     Ok(())
 }
 
-/// One signal that the switchboard wants sent.
-struct Wanted {
-    ring: RingId,
-    service: ServiceId,
-    over: Over,
-    session: Option<SessionId>,
-    attempt: usize,
-    /// What it is paid with; none over a tunnel.
-    call: Option<Call>,
-    ttl_seconds: u16,
-    /// Holding it is the right to ring.
-    admitted: Arc<Admitted>,
-}
-
 /// How much of the switchboard one source and one tenant may hold.
 fn room(directory: &Directory, budget: &BudgetConfig) -> Room {
     let tenants: BTreeSet<_> = directory.terminals().map(|it| it.terminal.tenant).collect();
     Room::among(tenants.len(), budget.waiting_per_source)
-}
-
-fn by_kid(directory: &Directory) -> BTreeMap<Kid, Arc<ListedTerminal>> {
-    directory.terminals().map(|it| (it.key.kid, it.clone())).collect()
 }
 
 /// Takes what comes back to the public proxy's own number, so that the operator need not keep it.
@@ -256,12 +254,17 @@ async fn ignore(mut receiver: Receiver) {
     while receiver.hear().await.is_some() {}
 }
 
+/// What [`Fixed`] holds.
+const FIXED: &str = "identity, addresses, state, keyring, ratchet and bearers";
+
 /// What a running role cannot change: it is bound, or others know us by it.
 #[derive(PartialEq)]
 struct Fixed {
     identity: PublicKey,
     addresses: [Vec<SocketAddr>; 6],
     state: PathBuf,
+    keyring: Option<Keyring>,
+    ratchet: Duration,
     bearers: Vec<String>,
 }
 
@@ -275,6 +278,8 @@ impl Fixed {
             identity: *config.identity.public_key(),
             addresses: [dial_back, announce, http, tls, proxy, responder],
             state: config.state.clone(),
+            keyring: config.keyring.clone(),
+            ratchet: config.ratchet,
             bearers: config.bearers.keys().cloned().collect(),
         }
     }
@@ -286,6 +291,7 @@ struct Role {
     sequences: Sequences,
     purse: Purse,
     by_kid: BTreeMap<Kid, Arc<ListedTerminal>>,
+    changing: Changing,
     raw_ports: RawPorts,
     zone: Option<watch::Sender<Arc<Zone>>>,
     transmitters: BTreeMap<String, Transmitter>,
@@ -300,12 +306,22 @@ struct Role {
 impl Role {
     async fn run(mut self, reload: &mut Reload, stop: &CancellationToken) {
         let mut between_rings = tokio::time::interval(SEQUENCE_CHECK);
+        let mut between_epochs = tokio::time::interval(RATCHET_CHECK.min(self.fixed.ratchet));
+        self.prove_asked(&self.house.directory());
         loop {
             while let Some(command) = self.switchboard.poll_command() {
                 self.execute(command);
             }
             tokio::select! {
-                Some(happening) = self.told.recv() => self.take(happening),
+                Some(happening) = self.told.recv() => {
+                    if let Happening::Reread(_done) = happening {
+                        if let Some(config) = reload.now() {
+                            self.reload(config);
+                        }
+                    } else {
+                        self.take(happening);
+                    }
+                }
                 () = clock::reach(self.switchboard.poll_timeout()) => {
                     self.switchboard.handle_timeout(clock::now());
                 }
@@ -315,7 +331,11 @@ impl Role {
                     }
                     self.purse.look_after();
                 }
-                config = reload.next() => self.reload(config),
+                _ = between_epochs.tick() => self.ratchet(),
+                config = reload.next() => {
+                    let taken_over = self.reload(config);
+                    reload.report(taken_over);
+                }
                 () = stop.cancelled() => break,
             }
         }
@@ -326,18 +346,18 @@ impl Role {
     }
 
     /// Takes over the directory and what DNS says of it; sessions and held clients go on.
-    fn reload(&mut self, config: Config) {
+    fn reload(&mut self, config: Config) -> bool {
         let Config::Public(config) = config else {
-            return error!("not reloaded: the file has no [public] table any more");
+            error!("not reloaded: the file has no [public] table any more");
+            return false;
         };
         if self.fixed != Fixed::of(&config) {
-            return error!(
-                "not reloaded: identity, addresses, state and bearers need a restart to change"
-            );
+            error!("not reloaded: {FIXED} need a restart to change");
+            return false;
         }
         self.purse.follow(config.budget.rules.clone());
         self.switchboard.make_room(room(&config.directory, &config.budget));
-        self.revoke_all_but(by_kid(&config.directory));
+        self.rekey(&config.directory);
         self.house.armed.keep(|kid| self.by_kid.contains_key(kid));
         if let (Some(zone), Some(responder)) = (&self.zone, &config.responder) {
             zone.send_replace(responder.zone.clone());
@@ -345,18 +365,21 @@ impl Role {
         let directory = config.directory;
         *self.house.directory.write().unwrap_or_else(PoisonError::into_inner) = directory.clone();
         self.raw_ports.follow(&directory, &self.house);
-        info!(terminals = self.by_kid.len(), "reloaded");
+        self.prove_asked(&directory);
+        info!(terminals = directory.terminals().count(), "reloaded");
+        true
     }
 
-    /// Revokes every terminal that is not in the new directory with the same private proxy.
-    fn revoke_all_but(&mut self, new: BTreeMap<Kid, Arc<ListedTerminal>>) {
+    /// Takes over the keys of a new directory. Revoked is whatever has gone without a successor, and
+    /// whatever another private proxy answers for now.
+    fn rekey(&mut self, directory: &Directory) {
+        let (new, gone) = self.changing.by_kid(&self.by_kid, directory, clock::now());
         let old = std::mem::replace(&mut self.by_kid, new);
-        for (kid, it) in old {
-            let kept = self.by_kid.get(&kid);
-            let same = kept.map(|kept| kept.terminal.private_proxy);
-            if same == Some(it.terminal.private_proxy) {
-                continue;
-            }
+        let moved = old.iter().filter(|(kid, it)| {
+            let kept = self.by_kid.get(*kid).map(|it| it.terminal.private_proxy);
+            kept.is_some_and(|kept| kept != it.terminal.private_proxy)
+        });
+        for kid in gone.into_iter().chain(moved.map(|(kid, _)| *kid)) {
             warn!(%kid, "revoked: its clients are refused and its sessions cut");
             self.switchboard.handle_event(Event::Revoke { kid }, clock::now());
         }
@@ -381,6 +404,11 @@ impl Role {
                 let Some(event) = event else { return };
                 event
             }
+            Happening::Prove { kid, told } => return self.prove(kid, told),
+            Happening::NotProved { kid, word } => return self.not_proved(kid, word),
+            Happening::Turned { kid, turned } => return self.turned(kid, turned),
+            // The role's loop has it, where the files are.
+            Happening::Reread(_) => return,
             Happening::Told(event) => {
                 if let Event::TunnelLost { tunnel } = &event {
                     self.tunnels.remove(tunnel);
@@ -424,6 +452,8 @@ impl Role {
                     self.switchboard.handle_event(event, clock::now());
                 }
             }
+            Command::Probe { ring, kid, ttl_seconds } => self.probe(ring, kid, ttl_seconds),
+            Command::Probed { kid, answered } => self.probed(kid, answered),
             Command::Cancel { ring } => drop(self.ringing.remove(&ring)),
             Command::Accept { tunnel, mac } => {
                 let answer = Answer::Accepted { mac }.encode();
@@ -463,91 +493,6 @@ impl Role {
             }
             Command::CallEnded { call, kid, how } => self.purse.ended(call, kid, how),
         }
-    }
-
-    /// Seals a signal, lets the switchboard know its keys, and only then lets its octets leave.
-    fn ring(&mut self, kid: Kid, wanted: &Wanted) -> anyhow::Result<()> {
-        let terminal = self.by_kid.get(&kid).context("no such key in the directory")?.clone();
-        let paid = match self.pay(&terminal, wanted) {
-            Ok(paid) => paid,
-            Err(Unpaid::Denied(Denial { budget, wait })) => {
-                debug!(?budget, wait_seconds = wait.as_secs(), "not rung: a budget is used up");
-                let event = Event::RingDenied { ring: wanted.ring, budget, wait };
-                self.switchboard.handle_event(event, clock::now());
-                return Ok(());
-            }
-            Err(Unpaid::Unwritten(fault)) => {
-                return Err(fault).context("RB-STATE: what a ring costs cannot be written down");
-            }
-        };
-        let unix_seconds = clock::unix_seconds();
-        let request = AccessRequest {
-            purpose: Purpose::Access,
-            tunnel: TunnelType::Tls,
-            seq: self.sequences.next(kid, unix_seconds)?,
-            issued: u32::try_from(unix_seconds).context("the clock is wrong")?,
-            ttl_seconds: wanted.ttl_seconds,
-            service: wanted.service,
-            public_proxy: terminal.announce,
-            callee: terminal.callee.clone(),
-            key: Secret::new(keys::random()?),
-        };
-        let (signal, session_keys) = seal(&request, &terminal.key, keys::random()?)?;
-        let id = session_keys.sid.signal_id();
-        let event = Event::Sealed { ring: wanted.ring, keys: session_keys };
-        self.switchboard.handle_event(event, clock::now());
-        let over = match wanted.over {
-            Over::Route(place) => {
-                let route = terminal.routes.get(place).context("no such route")?;
-                self.transmit(route, &signal, wanted, &paid.context("an unpaid ring")?)?;
-                route.bearer.as_str()
-            }
-            Over::Tunnel { tunnel, spare } => {
-                let octets = signal.octets().to_vec();
-                let frame = if spare { ToPrivate::Spare(octets) } else { ToPrivate::Ring(octets) };
-                self.say(tunnel, &frame);
-                "standby"
-            }
-        };
-        telemetry::rang(wanted.session, id, over, wanted.attempt);
-        Ok(())
-    }
-
-    /// Charges a signal by a route; one over a tunnel costs nothing.
-    fn pay(&mut self, terminal: &ListedTerminal, wanted: &Wanted) -> Result<Option<Paid>, Unpaid> {
-        let (Over::Route(place), Some(call)) = (wanted.over, wanted.call) else { return Ok(None) };
-        let charge = Charge {
-            kid: terminal.key.kid,
-            source: wanted.admitted.source(),
-            tenant: terminal.terminal.tenant,
-            price: terminal.routes.get(place).map(|it| it.price).unwrap_or_default(),
-            call,
-        };
-        self.purse.pay(&charge).map(Some)
-    }
-
-    /// Hands a signal that is paid to a route's bearer; a task reports if it will not have it.
-    fn transmit(
-        &mut self,
-        route: &Route,
-        signal: &Signal,
-        wanted: &Wanted,
-        _paid: &Paid,
-    ) -> anyhow::Result<()> {
-        let transmitter = self.transmitters.get(&route.bearer).context("no such bearer")?;
-        let body = if route.binary {
-            Body::Binary(signal.octets().to_vec())
-        } else {
-            Body::Text(signal.to_text())
-        };
-        let valid_for = Duration::from_secs(wanted.ttl_seconds.into());
-        let to = Callee::Number(route.to.clone());
-        let submission = transmitter.ring(Message { to, body, valid_for });
-        let (withdraw, withdrawn) = oneshot::channel();
-        self.ringing.insert(wanted.ring, withdraw);
-        let happenings = self.house.happenings.clone();
-        self.house.tasks.spawn(rings::follow(wanted.ring, submission, withdrawn, happenings));
-        Ok(())
     }
 
     /// Joins the two. Whoever drops the taker fails the splice; the client's task tells its end.

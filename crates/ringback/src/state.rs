@@ -4,8 +4,9 @@
 //! ring waits for it, written in place (`state/window.rs`). A reader never believes half of one.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
-use std::io::{self, Write};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use ringback_proto::access_request::Kid;
@@ -19,32 +20,97 @@ const SEQUENCE_EPOCH: u64 = 1_700_000_000;
 
 /// Replaces a file whole and durably.
 pub(crate) fn replace(file: &Path, octets: &[u8]) -> io::Result<()> {
+    replace_as(file, octets, 0o600)
+}
+
+/// The same, with who may read it.
+pub(crate) fn replace_as(file: &Path, octets: &[u8], mode: u32) -> io::Result<()> {
     let folder = file.parent().ok_or(io::ErrorKind::InvalidInput)?;
     let mut beside = file.as_os_str().to_owned();
     beside.push(".new");
     let beside = PathBuf::from(beside);
-    let mut new = File::create(&beside)?;
+    // One that a crash has left behind may be anybody's by now.
+    let _ = fs::remove_file(&beside);
+    let mut new = OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
     new.write_all(octets)?;
     new.sync_all()?;
     fs::rename(&beside, file)?;
     File::open(folder)?.sync_all()
 }
 
+/// A state folder that is one process's alone, and what that process last said of itself in it.
+#[derive(Debug)]
+pub(crate) struct Tenancy(File);
+
+/// Whose a state folder is: told by its lock file, to whoever wants that process to read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tenant {
+    /// The process.
+    pub pid: i32,
+    /// How often it has been asked to read its configuration again.
+    pub reloads: u64,
+    /// Whether it took over what it read last.
+    pub taken_over: bool,
+}
+
 /// Makes the state folder, readable by its owner only, and takes it for this process alone.
 ///
-/// The folder is free again when the file that is returned is dropped.
-pub(crate) fn open(folder: &Path) -> io::Result<File> {
+/// The folder is free again when what is returned is dropped.
+pub(crate) fn open(folder: &Path) -> io::Result<Tenancy> {
     use std::os::unix::fs::DirBuilderExt;
 
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let lock = File::create(folder.join("lock"))?;
+    let lock = lock_file(folder, true)?;
     lock.try_lock().map_err(|fault| match fault {
         TryLockError::WouldBlock => {
             io::Error::other("another process uses this state: give each proxy a folder of its own")
         }
         TryLockError::Error(fault) => fault,
     })?;
-    Ok(lock)
+    let mut tenancy = Tenancy(lock);
+    tenancy.say(0, true)?;
+    Ok(tenancy)
+}
+
+/// Who uses the folder, if anybody does.
+pub(crate) fn tenant(folder: &Path) -> io::Result<Option<Tenant>> {
+    let mut lock = match lock_file(folder, false) {
+        Ok(lock) => lock,
+        Err(fault) if fault.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(fault) => return Err(fault),
+    };
+    match lock.try_lock_shared() {
+        Ok(()) => return Ok(None),
+        Err(TryLockError::WouldBlock) => {}
+        Err(TryLockError::Error(fault)) => return Err(fault),
+    }
+    let mut text = String::new();
+    lock.read_to_string(&mut text)?;
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let tenant = |words: &[&str]| {
+        let [pid, reloads, last, "end"] = words else { return None };
+        let (pid, reloads) = (pid.parse().ok()?, reloads.parse().ok()?);
+        Some(Tenant { pid, reloads, taken_over: *last == "taken-over" })
+    };
+    tenant(&words).map(Some).ok_or_else(|| io::Error::other("its lock is being written"))
+}
+
+fn lock_file(folder: &Path, create: bool) -> io::Result<File> {
+    // Never truncated here: it may be another process's.
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(create).truncate(false).mode(0o600);
+    options.open(folder.join("lock"))
+}
+
+impl Tenancy {
+    /// Says that the configuration was read again, and what came of it.
+    pub(crate) fn say(&mut self, reloads: u64, taken_over: bool) -> io::Result<()> {
+        let last = if taken_over { "taken-over" } else { "kept" };
+        let text = format!("{} {reloads} {last} end\n", std::process::id());
+        self.0.rewind()?;
+        self.0.set_len(0)?;
+        self.0.write_all(text.as_bytes())
+    }
 }
 
 /// The sequence numbers of a public proxy's signals, one run a key id.
@@ -164,6 +230,21 @@ mod tests {
         fs::remove_file(&sequences.file).unwrap();
         sequences.next(Kid(7), NOW + u64::from(SEQUENCE_RESERVE)).unwrap();
         assert!(!sequences.file.exists(), "the ring has written");
+    }
+
+    #[test]
+    fn a_folder_tells_whose_it_is_and_is_nobodys_afterwards() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(tenant(folder.path()).unwrap(), None);
+        let mut tenancy = open(folder.path()).unwrap();
+        tenancy.say(3, false).unwrap();
+        // Another that tries and fails leaves no trace.
+        assert!(open(folder.path()).is_err());
+        let pid = std::process::id().cast_signed();
+        let told = Tenant { pid, reloads: 3, taken_over: false };
+        assert_eq!(tenant(folder.path()).unwrap(), Some(told));
+        drop(tenancy);
+        assert_eq!(tenant(folder.path()).unwrap(), None);
     }
 
     #[test]

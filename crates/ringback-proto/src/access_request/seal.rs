@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::{
-    AccessRequest, HEADER, Malformed, OpeningKey, SealingKey, SessionKeys, Sid, Signal, Suite,
+    AccessRequest, HEADER, Kid, Malformed, OpeningKey, SealingKey, SessionKeys, Sid, Signal, Suite,
     Unsealable, VERSION, kid_of, payload,
 };
 use crate::secret::Secret;
@@ -70,9 +70,11 @@ pub fn open(octets: &[u8], key: &OpeningKey) -> Result<(AccessRequest, SessionKe
         return Err(Malformed::Version);
     }
 
+    let [.., epoch] = *header;
+    let psk = key.psk.psk_of(epoch).ok_or(Malformed::Sealed)?;
     let (payload, exporter) = match &key.hpke_private {
-        None => open_psk(&key.psk, header, sealed)?,
-        Some(private) => open_hpke(private, key, header, sealed)?,
+        None => open_psk(&psk, header, sealed)?,
+        Some(private) => open_hpke(private, (key.kid, &psk), header, sealed)?,
     };
     let request = payload::read(&payload).map_err(Malformed::Field)?;
     let keys = derive(&exporter, header, &payload, &request.key);
@@ -137,7 +139,7 @@ fn seal_hpke(
 
 fn open_hpke(
     private: &Secret<32>,
-    key: &OpeningKey,
+    (kid, psk): (Kid, &Secret<32>),
     header: &[u8],
     sealed: &[u8],
 ) -> Result<Opened, Malformed> {
@@ -145,8 +147,8 @@ fn open_hpke(
         sealed.split_at_checked(Suite::Hpke.prefix()).ok_or(Malformed::Length)?;
     let encapped = EncappedKey::from_bytes(encapped).map_err(|_| Malformed::Sealed)?;
     let private = PrivateKey::from_bytes(private.expose()).expect("any 32 octets are a key");
-    let kid = key.kid.0.to_be_bytes();
-    let mode = OpModeR::Psk(psk_bundle(&key.psk, &kid));
+    let kid = kid.0.to_be_bytes();
+    let mode = OpModeR::Psk(psk_bundle(psk, &kid));
     let mut context = hpke::setup_receiver::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
         &mode, &private, &encapped, HPKE_INFO,
     )
@@ -175,7 +177,7 @@ fn derive(exporter: &Secret<32>, header: &[u8], payload: &[u8], key: &Secret<16>
     }
 }
 
-fn expand<const N: usize>(hkdf: &Hkdf<Sha256>, info: &[&[u8]]) -> Secret<N> {
+pub(super) fn expand<const N: usize>(hkdf: &Hkdf<Sha256>, info: &[&[u8]]) -> Secret<N> {
     let mut octets = Zeroizing::new([0; N]);
     hkdf.expand_multi_info(info, &mut *octets).expect("a key is below HKDF's limit");
     Secret::new(*octets)

@@ -9,6 +9,12 @@ pub struct Call {
     pub signal: usize,
 }
 
+impl Call {
+    /// What a probe counts as: a signal that its tenant pays, and that no client has caused. Neither
+    /// its terminal nor any source has called by it.
+    pub const PROBE: Self = Self { id: 0, signal: 2 };
+}
+
 /// How a call has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallEnd {

@@ -36,11 +36,16 @@ pub(super) struct Waiting {
 impl Ledger {
     /// Numbers a ring of `line`.
     pub(super) fn next_ring(&mut self, line: LineId) -> RingId {
-        self.rings_so_far += 1;
-        let ring = RingId(self.rings_so_far);
+        let ring = self.number_ring();
         self.rings.insert(ring, line);
         self.held.ring_comes(line.tenant);
         ring
+    }
+
+    /// Numbers a ring of no line.
+    pub(super) fn number_ring(&mut self) -> RingId {
+        self.rings_so_far += 1;
+        RingId(self.rings_so_far)
     }
 
     /// Whether no further ring of `line` fits.

@@ -42,8 +42,16 @@ pub struct PublicKey(pub [u8; 44]);
 
 impl PublicKey {
     /// What every Ed25519 SubjectPublicKeyInfo starts with (RFC 8410, 4).
-    const PREFIX: [u8; 12] =
+    pub(crate) const PREFIX: [u8; 12] =
         [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+
+    /// Wraps the 32 octets of an Ed25519 key (RFC 8032).
+    pub fn of_raw(key: [u8; 32]) -> Self {
+        let mut octets = [0; 44];
+        octets[..12].copy_from_slice(&Self::PREFIX);
+        octets[12..].copy_from_slice(&key);
+        Self(octets)
+    }
 
     /// Reads a SubjectPublicKeyInfo in DER; anything but Ed25519 in its only form is none.
     pub fn parse(spki: &[u8]) -> Option<Self> {

@@ -11,7 +11,7 @@ mod story;
 use std::time::Duration;
 
 use ringback_proto::access_request::{
-    AccessRequest, Kid, Malformed, OpeningKey, Purpose, SealingKey, hpke_public, seal,
+    AccessRequest, Kid, Malformed, OpeningKey, Purpose, SealingKey, hpke_public, next_epoch, seal,
 };
 use ringback_proto::dialer::{Command, DialId, DialOutcome, Event, Over, Rejection, Subscriber};
 use ringback_proto::freshness::{ReplayWindow, Stale};
@@ -479,5 +479,53 @@ fn who_comes_again_after_the_disk_has_written_is_believed_to_the_disk() {
     story.hear(&request(1));
     story.expect_rejection(Rejection::Replayed);
     story.hear(&request(2));
+    story.obeyed();
+}
+
+#[test]
+fn a_signal_of_a_later_epoch_turns_the_ratchet_and_an_old_one_is_still_obeyed_for_a_while() {
+    let mut story = Story::new();
+    let chain: Vec<SealingKey> =
+        std::iter::successors(Some(sealing_key()), |key| Some(next_epoch_of(key)))
+            .take(140)
+            .collect();
+    let hear = |story: &mut Story, epoch: usize, seq: u32| {
+        let (signal, _) = seal(&request(seq), &chain[epoch], [seq as u8; 32]).unwrap();
+        story.hear_octets(signal.octets());
+    };
+    hear(&mut story, 5, 1);
+    let Some(Command::Adopt { kid: KID, ratchet }) = story.dialer.poll_command() else {
+        panic!("not adopted");
+    };
+    assert_eq!((ratchet.epoch(), ratchet.psk()), (5, &chain[5].psk));
+    assert_eq!(ratchet.previous(), [chain[4].psk.clone(), chain[3].psk.clone()]);
+    story.obeyed();
+    // What was under way when it turned.
+    hear(&mut story, 3, 2);
+    story.obeyed();
+    // What is erased does not open; nor what is too far ahead.
+    for (epoch, seq) in [(2, 3), (134, 4)] {
+        hear(&mut story, epoch, seq);
+        story.expect_rejection(Rejection::Malformed(Malformed::Sealed));
+    }
+
+    // A file that is read again before the turn was written does not turn back.
+    story.dialer.resubscribe(vec![subscriber()]);
+    hear(&mut story, 4, 5);
+    story.obeyed();
+}
+
+fn next_epoch_of(key: &SealingKey) -> SealingKey {
+    SealingKey { epoch: key.epoch.wrapping_add(1), psk: next_epoch(&key.psk), ..key.clone() }
+}
+
+#[test]
+fn a_forged_epoch_turns_nothing() {
+    let mut story = Story::new();
+    let mut forged = sealed(&request(1)).0;
+    forged[5] = 100;
+    story.hear_octets(&forged);
+    story.expect_rejection(Rejection::Malformed(Malformed::Sealed));
+    story.hear(&request(1));
     story.obeyed();
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use ringback_proto::access_request::{
-    AccessRequest, Kid, OpeningKey, Purpose, SealingKey, SessionKeys, TunnelType, seal,
+    AccessRequest, Kid, OpeningKey, Purpose, Ratchet, SealingKey, SessionKeys, TunnelType, seal,
 };
 use ringback_proto::dialer::{
     Allowed, Command, Counters, DialId, DialOutcome, Dialer, Event, Over, Rejection, Subscriber,
@@ -109,7 +109,7 @@ impl Story {
 
 pub(crate) fn subscriber() -> Subscriber {
     Subscriber {
-        key: OpeningKey { kid: KID, psk: Secret::new([9; 32]), hpke_private: None },
+        key: OpeningKey { kid: KID, psk: ratchet(), hpke_private: None },
         callee: vec![
             Callee::Number(CallNumber::parse("+15550100777").unwrap()),
             Callee::Mail(MailAddress::parse("car@fleet.example").unwrap()),
@@ -124,6 +124,11 @@ pub(crate) fn subscriber() -> Subscriber {
         services: BTreeSet::from([ServiceId(0), ServiceId(1)]),
         window: ReplayWindow::new(),
     }
+}
+
+/// Stands at the epoch that [`sealing_key`] seals in.
+fn ratchet() -> Ratchet {
+    Ratchet::new(0, Secret::new([9; 32]))
 }
 
 pub(crate) fn request(seq: u32) -> AccessRequest {

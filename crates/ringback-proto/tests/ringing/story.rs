@@ -148,7 +148,11 @@ impl Story {
                 continue;
             }
             told.push(tell(&command));
-            let Command::Ring { ring, ttl_seconds, .. } = command else { continue };
+            let (Command::Ring { ring, ttl_seconds, .. }
+            | Command::Probe { ring, ttl_seconds, .. }) = command
+            else {
+                continue;
+            };
             self.ttls.insert(ring.0, ttl_seconds);
             if self.seals {
                 self.board.handle_event(Event::Sealed { ring, keys: keys(ring) }, self.now);
@@ -192,6 +196,8 @@ fn tell(command: &Command) -> String {
                 if service.0 == 0 { String::new() } else { format!(", service {service}") };
             format!("ring {} {over}{whom}{service}", ring.0)
         }
+        Command::Probe { ring, .. } => format!("probe {}", ring.0),
+        Command::Probed { answered, .. } => format!("probed: {answered}"),
         Command::Cancel { ring } => format!("cancel {}", ring.0),
         Command::Accept { tunnel, .. } => format!("accept {}", tunnel.0),
         Command::Dismiss { tunnel, unproven: None } => format!("dismiss {}", tunnel.0),

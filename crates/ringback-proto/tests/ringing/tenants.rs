@@ -159,7 +159,9 @@ impl Town {
             other @ (Command::Standby { .. }
             | Command::Open { .. }
             | Command::Close { .. }
-            | Command::Cut { .. }) => panic!("{other:?}"),
+            | Command::Cut { .. }
+            | Command::Probe { .. }
+            | Command::Probed { .. }) => panic!("{other:?}"),
         }
     }
 }

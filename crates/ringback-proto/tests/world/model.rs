@@ -206,6 +206,7 @@ impl Model {
                 self.spliced(*client, *tunnel, *session)
             }
             Command::Refuse { client, refusal } => self.refused(*client, *refusal, now),
+            Command::Probe { .. } | Command::Probed { .. } => unreachable!("nobody proves"),
             Command::Close { tunnel } => {
                 let it = self.tunnels.get_mut(tunnel).expect("a known tunnel");
                 assert!(

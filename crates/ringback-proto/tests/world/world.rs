@@ -302,6 +302,7 @@ impl World {
                         self.plan(0, 120_000, Happening::TunnelCut(tunnel));
                     }
                 }
+                Command::Probe { .. } | Command::Probed { .. } => unreachable!("nobody proves"),
                 Command::Cancel { .. }
                 | Command::Dismiss { .. }
                 | Command::Refuse { .. }

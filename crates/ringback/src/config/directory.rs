@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use ringback_proto::budget::Money;
 use ringback_proto::dns::Published;
 use ringback_proto::gate::Level;
 use ringback_proto::limits::WAITING_CLIENTS_PER_TERMINAL;
-use ringback_proto::switchboard::{RoutePlan, Terminal};
+use ringback_proto::refusal::Refusal;
+use ringback_proto::switchboard::{PublicKey, RoutePlan, Terminal};
 use ringback_proto::terminal::{CallNumber, Callee, ServiceId, TenantName, TerminalName};
 
 use super::access::{self, Access};
@@ -18,16 +20,34 @@ use super::bearer::BearerConfig;
 use super::section::Section;
 use super::tls;
 use crate::ingress::TlsEnd;
-use crate::keys;
+use crate::keyring::{Contents, Keyring};
+use crate::keys::{self, KeyFault, TerminalKeys};
 
 /// The phone book: name → terminal, services, private proxy, routes, policy, keys.
 #[derive(Debug, Default)]
 pub struct Directory {
     terminals: BTreeMap<TerminalName, Arc<ListedTerminal>>,
+    /// Those with keys whose route is yet to be proved, beside their old keys or without any.
+    candidates: BTreeMap<Kid, Arc<ListedTerminal>>,
+    /// Those that the keyring has or will have the keys of.
+    enrollable: BTreeMap<TerminalName, Enrollable>,
+    /// Those without keys to ring them with.
+    unenrolled: BTreeMap<TerminalName, Vec<ListedService>>,
+    /// Key ids that are never to be used again.
+    revoked: BTreeSet<Kid>,
+}
+
+/// What an offer says of a terminal.
+#[derive(Clone, Debug)]
+pub struct Enrollable {
+    /// What it is rung by.
+    pub number: CallNumber,
+    /// Its services: id, and the port that clients ask for.
+    pub services: Vec<(ServiceId, u16)>,
 }
 
 /// One terminal of the directory.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ListedTerminal {
     /// What DNS calls it.
     pub name: TerminalName,
@@ -35,6 +55,12 @@ pub struct ListedTerminal {
     pub terminal: Arc<Terminal>,
     /// Seals its signals.
     pub key: SealingKey,
+    /// The file that the key is kept in.
+    pub keys_file: PathBuf,
+    /// When the key's epoch began, in unix seconds; zero if nobody has noted it.
+    pub since: u64,
+    /// When the operator has last asked for the proof of its route.
+    pub asked: Option<u64>,
     /// Whom its signals are for.
     pub callee: Callee,
     /// Which of our addresses its signals name.
@@ -46,7 +72,7 @@ pub struct ListedTerminal {
 }
 
 /// One bearer and one address by which a private proxy can be rung.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Route {
     /// The bearer's name.
     pub bearer: String,
@@ -93,7 +119,34 @@ impl Directory {
         })
     }
 
-    /// Every terminal, by name.
+    /// Why there is nobody of that name to be rung.
+    pub fn missing(&self, name: &TerminalName) -> Refusal {
+        let waits = self.unenrolled.contains_key(name);
+        if waits { Refusal::NotEnrolled } else { Refusal::Unknown }
+    }
+
+    /// Terminals whose route is yet to be proved.
+    pub fn candidates(&self) -> &BTreeMap<Kid, Arc<ListedTerminal>> {
+        &self.candidates
+    }
+
+    /// Whether the key id is never to be used again.
+    pub fn is_revoked(&self, kid: Kid) -> bool {
+        self.revoked.contains(&kid)
+    }
+
+    /// What an offer says of the terminal of that name, if it can be enrolled.
+    pub fn enrollable(&self, name: &TerminalName) -> Option<&Enrollable> {
+        self.enrollable.get(name)
+    }
+
+    /// Every service that is or will be reached by a port of its own.
+    pub fn raw_ports(&self) -> impl Iterator<Item = SocketAddr> {
+        let enrolled = self.terminals.values().map(|it| &it.services);
+        enrolled.chain(self.unenrolled.values()).flatten().filter_map(|it| it.raw)
+    }
+
+    /// Every terminal that can be rung, by name.
     pub fn terminals(&self) -> impl Iterator<Item = &Arc<ListedTerminal>> {
         self.terminals.values()
     }
@@ -132,13 +185,16 @@ pub(super) struct Defaults<'a> {
     pub answer: Duration,
     /// How long tunnels stand by.
     pub linger: Duration,
+    /// What enrolment has brought, and where it is kept.
+    pub keyring: (Option<Keyring>, Contents),
 }
 
 /// Reads `[[terminal]]` whole.
 pub(super) fn read(root: &mut Section<'_>, defaults: Defaults<'_>) -> (Directory, Names) {
+    let revoked = defaults.keyring.1.revoked().keys().copied().collect();
     let mut reader = Reader {
         defaults,
-        terminals: BTreeMap::new(),
+        directory: Directory { revoked, ..Directory::default() },
         kids: BTreeSet::new(),
         raw: BTreeSet::new(),
     };
@@ -147,22 +203,98 @@ pub(super) fn read(root: &mut Section<'_>, defaults: Defaults<'_>) -> (Directory
         reader.terminal(&mut section, &mut names);
         section.finish();
     }
-    (Directory { terminals: reader.terminals }, names)
+    (reader.directory, names)
 }
 
 struct Reader<'a> {
     defaults: Defaults<'a>,
-    terminals: BTreeMap<TerminalName, Arc<ListedTerminal>>,
+    directory: Directory,
     kids: BTreeSet<Kid>,
     raw: BTreeSet<SocketAddr>,
+}
+
+/// What a terminal's own table says of its keys.
+enum Explicit {
+    /// Nothing: the keyring has them, or will have them.
+    None,
+    /// Which files to read.
+    Given(Keyed),
+    /// Something that is noted as a mistake.
+    Wrong,
+}
+
+/// What rings a terminal, and who answers.
+struct Keyed {
+    key: SealingKey,
+    private_proxy: PublicKey,
+    file: PathBuf,
+    since: u64,
+    asked: Option<u64>,
+}
+
+/// All else of a listed terminal.
+#[derive(Clone)]
+struct Unkeyed {
+    name: TerminalName,
+    plans: Vec<RoutePlan>,
+    answer: Duration,
+    linger: Duration,
+    spares: usize,
+    tenant: TenantName,
+    waiting: usize,
+    callee: Callee,
+    announce: SocketAddr,
+    routes: Vec<Route>,
+    services: Vec<ListedService>,
+}
+
+impl Keyed {
+    fn of(keyring: &Keyring, keys: &TerminalKeys) -> Result<Self, KeyFault> {
+        let enrolment = keys.enrolment.as_ref();
+        let private_proxy = enrolment.and_then(|it| it.private_proxy);
+        Ok(Self {
+            key: keys.sealing()?,
+            private_proxy: private_proxy
+                .ok_or(KeyFault::Kind("key file for a public proxy (it is the private proxy's)"))?,
+            file: keyring.file(keys.kid),
+            since: keys.since,
+            asked: enrolment.and_then(|it| it.asked),
+        })
+    }
+}
+
+impl Unkeyed {
+    fn with(self, keyed: Keyed) -> ListedTerminal {
+        let terminal = Terminal {
+            kid: keyed.key.kid,
+            private_proxy: keyed.private_proxy,
+            routes: self.plans,
+            answer_patience: self.answer,
+            linger: self.linger,
+            spares: self.spares,
+            tenant: self.tenant,
+            waiting: self.waiting,
+        };
+        ListedTerminal {
+            name: self.name,
+            terminal: Arc::new(terminal),
+            key: keyed.key,
+            keys_file: keyed.file,
+            since: keyed.since,
+            asked: keyed.asked,
+            callee: self.callee,
+            announce: self.announce,
+            routes: self.routes,
+            services: self.services,
+        }
+    }
 }
 
 impl Reader<'_> {
     fn terminal(&mut self, section: &mut Section<'_>, names: &mut Names) -> Option<()> {
         let name: Option<TerminalName> = section.required("name");
-        let key = section.file("keys", keys::read_sealing_key);
+        let keys = self.explicit(section);
         let number: Option<CallNumber> = section.required("number");
-        let private_proxy = section.file("private_proxy", keys::read_public_key);
         let announce = self.preferred(section);
         let answer = section.seconds("answer_seconds", 5, 600, self.defaults.answer.as_secs());
         let linger =
@@ -176,33 +308,41 @@ impl Reader<'_> {
             section.wrong("service", "missing: a terminal has one [[terminal.service]] or more");
         }
 
-        let (name, key, number) = (name?, key?, number?);
-        if !self.kids.insert(key.kid) {
-            section.wrong("keys", "another terminal has the same keys: make its own");
+        let (name, number, announce) = (name?, number?, announce?);
+        if names.insert(name.clone(), published).is_some() {
+            section.wrong("name", "another terminal has this name");
         }
-        let terminal = Terminal {
-            kid: key.kid,
-            tenant: tenant?,
-            private_proxy: private_proxy?,
-            routes: routes.iter().map(|(_, plan)| plan.clone()).collect(),
-            answer_patience: answer,
+        let unkeyed = Unkeyed {
+            name: name.clone(),
+            plans: routes.iter().map(|(_, plan)| plan.clone()).collect(),
+            answer,
             linger,
             spares: usize::try_from(spares).unwrap_or(1),
+            tenant: tenant?,
             waiting: usize::try_from(waiting).unwrap_or(WAITING_CLIENTS_PER_TERMINAL),
-        };
-        let listed = ListedTerminal {
-            name: name.clone(),
-            terminal: Arc::new(terminal),
-            key,
-            callee: Callee::Number(number),
-            announce: announce?,
+            callee: Callee::Number(number.clone()),
+            announce,
             routes: routes.into_iter().map(|(route, _)| route).collect(),
             services,
         };
-        names.insert(name.clone(), published);
-        if self.terminals.insert(name, Arc::new(listed)).is_some() {
-            section.wrong("name", "another terminal has this name");
+        let in_use = match keys {
+            Explicit::Given(keys) => Some(keys).filter(|it| !self.directory.is_revoked(it.key.kid)),
+            Explicit::Wrong => return None,
+            Explicit::None => {
+                let services = unkeyed.services.iter().map(|it| (it.id, it.port)).collect();
+                let enrollable = Enrollable { number, services };
+                self.directory.enrollable.insert(name.clone(), enrollable);
+                self.enrolled(section, &unkeyed)
+            }
+        };
+        let Some(in_use) = in_use else {
+            self.directory.unenrolled.insert(name, unkeyed.services);
+            return Some(());
+        };
+        if !self.kids.insert(in_use.key.kid) {
+            section.wrong("keys", "another terminal has the same keys: make its own");
         }
+        self.directory.terminals.insert(name, Arc::new(unkeyed.with(in_use)));
         Some(())
     }
 
@@ -216,6 +356,42 @@ impl Reader<'_> {
             return None;
         }
         Some(tenant)
+    }
+
+    /// The keys that the file names for the terminal itself.
+    fn explicit(&self, section: &mut Section<'_>) -> Explicit {
+        let (keyring, _) = &self.defaults.keyring;
+        let given = section.has("keys") | section.has("private_proxy");
+        if !given && keyring.is_some() {
+            return Explicit::None;
+        }
+        let keys = section.file("keys", |file| {
+            let keys = TerminalKeys::read(file)?;
+            Ok::<_, KeyFault>((file.to_owned(), keys.sealing()?, keys.since))
+        });
+        let private_proxy = section.file("private_proxy", keys::read_public_key);
+        let Some(((file, key, since), private_proxy)) = keys.zip(private_proxy) else {
+            return Explicit::Wrong;
+        };
+        Explicit::Given(Keyed { key, private_proxy, file, since, asked: None })
+    }
+
+    /// The keys that enrolment has brought; those yet to be proved are kept aside.
+    fn enrolled(&mut self, section: &Section<'_>, unkeyed: &Unkeyed) -> Option<Keyed> {
+        let (Some(keyring), contents) = &self.defaults.keyring else { return None };
+        let keyed = |keys: &TerminalKeys| match Keyed::of(keyring, keys) {
+            Ok(keyed) => Some(keyed),
+            Err(fault) => {
+                section.wrong("name", format!("{}: {fault}", keyring.file(keys.kid).display()));
+                None
+            }
+        };
+        let in_use = contents.in_use(&unkeyed.name).and_then(keyed);
+        if let Some(candidate) = contents.candidate(&unkeyed.name).and_then(keyed) {
+            let kid = candidate.key.kid;
+            self.directory.candidates.insert(kid, Arc::new(unkeyed.clone().with(candidate)));
+        }
+        in_use
     }
 
     fn preferred(&self, section: &mut Section<'_>) -> Option<SocketAddr> {

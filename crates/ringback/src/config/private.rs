@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ringback_proto::access_request::{Kid, OpeningKey};
+use ringback_proto::access_request::OpeningKey;
 use ringback_proto::dialer::{Fleet, forbidden};
 use ringback_proto::nat64::Prefix;
 use ringback_proto::switchboard::PublicKey;
@@ -14,7 +14,8 @@ use ringback_proto::terminal::{CallNumber, Callee, ServiceId, TerminalName};
 use super::bearer::{self, BearerConfig};
 use super::grant::{self, Grant};
 use super::section::Section;
-use crate::keys;
+use crate::keyring::{Contents, Keyring};
+use crate::keys::{self, KeyFault, TerminalKeys};
 use crate::tunnel::Identity;
 
 /// What a private proxy runs by.
@@ -24,6 +25,8 @@ pub struct PrivateConfig {
     pub identity: Identity,
     /// Where replay windows are kept.
     pub state: PathBuf,
+    /// Where the keys of enrolled terminals are kept.
+    pub keyring: Option<Keyring>,
     /// How an IPv6-only operator's network reaches IPv4 addresses.
     pub nat64: Nat64,
     /// How long a splice may be idle.
@@ -62,11 +65,15 @@ pub struct PublicProxy {
     pub fleets: Vec<Fleet>,
 }
 
-/// One terminal that is answered for.
-#[derive(Debug)]
+/// One terminal that is answered for, by one generation of its keys.
+#[derive(Clone, Debug)]
 pub struct Subscription {
     /// Opens its signals.
     pub key: OpeningKey,
+    /// The file that the key is kept in.
+    pub keys_file: PathBuf,
+    /// Whether a ring with them was answered before.
+    pub proved: bool,
     /// Whom its signals are for.
     pub callee: Callee,
     /// Which public proxies may ring it, by place in the list.
@@ -109,6 +116,8 @@ pub(super) fn read(root: &mut Section<'_>) -> Option<PrivateConfig> {
     let mut base = root.section("private")?;
     let identity = base.file("identity", keys::read_identity);
     let state = base.path("state");
+    let (keyring, contents) = base.keyring("keyring");
+    let held = (keyring.as_ref(), &contents);
     let nat64 = read_nat64(&mut base);
     let idle = base.seconds("idle_seconds", 10, 31_536_000, 3600);
     let grace = base.seconds("grace_seconds", 0, 3600, 30);
@@ -124,8 +133,14 @@ pub(super) fn read(root: &mut Section<'_>) -> Option<PrivateConfig> {
     }
     let mut subscriptions: Vec<Subscription> = Vec::new();
     for mut section in root.sections("terminal") {
-        let kids: Vec<Kid> = subscriptions.iter().map(|it| it.key.kid).collect();
-        subscriptions.extend(read_subscription(&mut section, &public_proxies, &kids));
+        let found = read_subscription(&mut section, &public_proxies, held).unwrap_or_default();
+        for subscription in found {
+            let kid = subscription.key.kid;
+            if subscriptions.iter().any(|it| it.key.kid == kid) {
+                section.wrong("keys", "another terminal has the same keys: make its own");
+            }
+            subscriptions.push(subscription);
+        }
         section.finish();
     }
     if root.lacks("terminal") {
@@ -134,6 +149,7 @@ pub(super) fn read(root: &mut Section<'_>) -> Option<PrivateConfig> {
     Some(PrivateConfig {
         identity: identity?,
         state: state?,
+        keyring,
         nat64,
         idle,
         grace,
@@ -176,10 +192,13 @@ fn read_public_proxy(section: &mut Section<'_>, others: &[PublicProxy]) -> Optio
 fn read_subscription(
     section: &mut Section<'_>,
     public_proxies: &[PublicProxy],
-    kids: &[Kid],
-) -> Option<Subscription> {
-    let key = section.file("keys", keys::read_opening_key);
+    (keyring, contents): (Option<&Keyring>, &Contents),
+) -> Option<Vec<Subscription>> {
     let name: Option<TerminalName> = section.text("name");
+    let keyed = match keyring {
+        Some(keyring) if !section.has("keys") => enrolled(section, &name, keyring, contents),
+        Some(_) | None => section.file("keys", Keyed::read).map(|it| vec![it]),
+    };
     let number: Option<CallNumber> = section.required("number");
     let names: Vec<String> = section.list("public_proxies");
     let mut allowed = Vec::new();
@@ -211,10 +230,54 @@ fn read_subscription(
     if section.lacks("service") {
         section.wrong("service", "missing: a terminal has one [[terminal.service]] or more");
     }
-    let key = key?;
-    if kids.contains(&key.kid) {
-        section.wrong("keys", "another terminal has the same keys: make its own");
-    }
     let callee = Callee::Number(number?);
-    Some(Subscription { key, callee, public_proxies: allowed, services })
+    let (public_proxies, revoked) = (allowed, |it: &Keyed| contents.is_revoked(it.key.kid));
+    let keyed = keyed?.into_iter().filter(|it| !revoked(it));
+    let subscription = |Keyed { key, file, proved }| Subscription {
+        key,
+        keys_file: file,
+        proved,
+        callee: callee.clone(),
+        public_proxies: public_proxies.clone(),
+        services: services.clone(),
+    };
+    Some(keyed.map(subscription).collect())
+}
+
+/// What opens a terminal's signals.
+struct Keyed {
+    key: OpeningKey,
+    file: PathBuf,
+    proved: bool,
+}
+
+impl Keyed {
+    fn read(file: &Path) -> Result<Self, KeyFault> {
+        Self::of(file, &TerminalKeys::read(file)?)
+    }
+
+    fn of(file: &Path, keys: &TerminalKeys) -> Result<Self, KeyFault> {
+        Ok(Self { key: keys.opening()?, file: file.to_owned(), proved: keys.is_proved() })
+    }
+}
+
+/// Every generation of the terminal's keys that enrolment has brought; none if it has not yet.
+fn enrolled(
+    section: &mut Section<'_>,
+    name: &Option<TerminalName>,
+    keyring: &Keyring,
+    contents: &Contents,
+) -> Option<Vec<Keyed>> {
+    if section.lacks("name") {
+        section.wrong("name", "missing: give the terminal's name, or its `keys`");
+    }
+    let mut found = Vec::new();
+    for keys in contents.of(name.as_ref()?) {
+        let file = keyring.file(keys.kid);
+        match Keyed::of(&file, keys) {
+            Ok(keyed) => found.push(keyed),
+            Err(fault) => section.wrong("name", format!("{}: {fault}", file.display())),
+        }
+    }
+    Some(found)
 }

@@ -11,7 +11,9 @@ use super::budget::{self, BudgetConfig};
 use super::directory::{self, Defaults, Directory};
 use super::responder::{self, ResponderConfig};
 use super::section::Section;
+use crate::keyring::{Contents, Keyring};
 use crate::keys;
+use crate::limits::RATCHET_EVERY;
 use crate::tunnel::Identity;
 
 /// What a public proxy runs by.
@@ -31,6 +33,10 @@ pub struct PublicConfig {
     pub proxy: Vec<SocketAddr>,
     /// Where sequence numbers are kept.
     pub state: PathBuf,
+    /// Where the keys of enrolled terminals are kept.
+    pub keyring: Option<Keyring>,
+    /// How long signals are sealed in one epoch of a terminal's keys.
+    pub ratchet: Duration,
     /// How long a splice may be idle.
     pub idle: Duration,
     /// How long splices may go on after a stop.
@@ -58,13 +64,16 @@ pub(super) fn read(root: &mut Section<'_>) -> Option<PublicConfig> {
     let announce = base.as_ref().map(|it| it.announce.clone()).unwrap_or_default();
     let defaults = base.as_ref().map(|it| (it.answer, it.linger));
     let (answer, linger) = defaults.unwrap_or((ANSWER, LINGER));
+    let keyring =
+        public.as_mut().map_or_else(|| (None, Contents::default()), |it| it.keyring("keyring"));
+    let ring = keyring.0.clone();
     if let Some(public) = public {
         public.finish();
     }
 
     let tenants = budget.rules.tenants.keys().copied().collect();
     let defaults =
-        Defaults { bearers: &bearers, prices: &prices, tenants, announce, answer, linger };
+        Defaults { bearers: &bearers, prices: &prices, tenants, announce, answer, linger, keyring };
     let (directory, names) = directory::read(root, defaults);
     let tls_port = base.as_ref().and_then(|it| it.tls.first()).map_or(443, SocketAddr::port);
     let responder = responder::read(root, &names, tls_port).flatten();
@@ -79,6 +88,8 @@ pub(super) fn read(root: &mut Section<'_>) -> Option<PublicConfig> {
         tls: base.tls,
         proxy: base.proxy,
         state: base.state?,
+        keyring: ring,
+        ratchet: base.ratchet,
         idle: base.idle,
         grace: base.grace,
         bearers,
@@ -90,8 +101,7 @@ pub(super) fn read(root: &mut Section<'_>) -> Option<PublicConfig> {
 
 /// No two listeners share an address, and clients have one at all.
 fn check_listeners(root: &Section<'_>, base: &Base, directory: &Directory) {
-    let raw: Vec<_> =
-        directory.terminals().flat_map(|it| &it.services).filter_map(|it| it.raw).collect();
+    let raw: Vec<_> = directory.raw_ports().collect();
     let all = [
         ("http", &base.http),
         ("tls", &base.tls),
@@ -127,6 +137,7 @@ struct Base {
     state: Option<PathBuf>,
     answer: Duration,
     linger: Duration,
+    ratchet: Duration,
     idle: Duration,
     grace: Duration,
 }
@@ -155,6 +166,7 @@ fn read_base(section: &mut Section<'_>) -> Option<Base> {
         state: section.path("state"),
         answer: section.seconds("answer_seconds", 5, 600, ANSWER.as_secs()),
         linger: section.seconds("linger_seconds", 0, 31_536_000, LINGER.as_secs()),
+        ratchet: section.seconds("ratchet_seconds", 1, 31_536_000, RATCHET_EVERY.as_secs()),
         idle: section.seconds("idle_seconds", 10, 31_536_000, 3600),
         grace: section.seconds("grace_seconds", 0, 3600, 30),
     })

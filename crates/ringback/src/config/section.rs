@@ -11,6 +11,7 @@ use ringback_proto::switchboard::PublicKey;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::keyring::{Contents, Keyring};
 use crate::keys;
 
 /// One mistake: where it is and what to do about it.
@@ -214,6 +215,21 @@ impl<'a> Section<'a> {
                 None
             }
         }
+    }
+
+    /// The keyring that a key may name, and what is in it.
+    pub fn keyring(&mut self, key: &'static str) -> (Option<Keyring>, Contents) {
+        if !self.has(key) {
+            return (None, Contents::default());
+        }
+        let Some(keyring) = self.path(key).map(Keyring::at) else {
+            return (None, Contents::default());
+        };
+        let contents = keyring.read().unwrap_or_else(|fault| {
+            self.wrong(key, format!("{}: {fault}", keyring.folder().display()));
+            Contents::default()
+        });
+        (Some(keyring), contents)
     }
 
     /// A table that may be missing.

@@ -6,6 +6,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+use ringback_proto::access_request::Kid;
 use ringback_proto::dialer::{Allowed, DialId, DialOutcome, Event, Over, Verified};
 use ringback_proto::hello::{
     self, Answer, Caller, Hello, Outcome, SessionId, ToPrivate, ToPublic, confirm_private,
@@ -16,12 +17,13 @@ use ringback_proto::terminal::ServiceId;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tracing::{debug, warn};
+use tracing::{debug, error, info, warn};
 
 use super::inner::{self, Wanted};
 use super::inside::inside;
 use super::{House, ring_heard};
 use crate::config::{Nat64, ServiceTarget};
+use crate::keys::KeyFault;
 use crate::limits::{
     ANSWER_PATIENCE, DIAL_PATIENCE, HELLO_PATIENCE, NAT64_PATIENCE, SAY_PATIENCE, SERVICE_PATIENCE,
     STANDBY_SILENCE,
@@ -29,10 +31,24 @@ use crate::limits::{
 use crate::splice::{Tally, splice};
 use crate::telemetry::{self, step};
 use crate::tunnel::{Asks, Talk};
-use crate::{proxy_v2, socket};
+use crate::{clock, proxy_v2, socket};
 
-/// Obeys one verified access request, to the end of its session.
+/// Obeys one verified access request, to the end of its session, or until its key is revoked: what is
+/// dropped then is cut.
 pub(super) async fn dial(house: &House, dial: DialId, verified: &Verified) {
+    tokio::select! {
+        biased;
+        () = house.presence.gone(verified.kid()) => {
+            debug!(kid = %verified.kid(), "cut: its key was revoked");
+            // Not heard any more if the dial has ended before.
+            let outcome = DialOutcome::Refused;
+            let _ = house.events.send(Event::DialEnded { dial, outcome }).await;
+        }
+        () = obey(house, dial, verified) => {}
+    }
+}
+
+async fn obey(house: &House, dial: DialId, verified: &Verified) {
     let signal = Some(verified.signal_id());
     // E and G start together: a dead terminal is told within G's own round trips.
     let wanted = verified.service();
@@ -76,8 +92,22 @@ pub(super) async fn dial(house: &House, dial: DialId, verified: &Verified) {
     debug!(kid = %verified.kid(), signal = %verified.signal_id(), ?outcome, "dialed back");
     let _ = house.events.send(Event::DialEnded { dial, outcome }).await;
     let Ok(talk) = answered else { return };
+    prove(house, verified.kid()).await;
     if let Err(fault) = stand_by(house, verified, talk, service.ok()).await {
         debug!(%fault, "tunnel lost");
+    }
+}
+
+/// Notes that a ring with new keys was answered: those that they replace are erased after a while.
+async fn prove(house: &House, kid: Kid) {
+    let first = house.tables().first_answer(kid);
+    let Some(keyring) = house.keyring.clone().filter(|_| first) else { return };
+    let now = clock::unix_seconds();
+    let noted = move || keyring.hold()?.answered(kid, now);
+    let noted = tokio::task::spawn_blocking(noted).await.map_err(|it| KeyFault::File(it.into()));
+    match noted.flatten() {
+        Ok(()) => info!(%kid, "a ring with new keys was answered"),
+        Err(fault) => error!(%kid, %fault, "RB-KEYRING: a proof cannot be kept"),
     }
 }
 

@@ -11,57 +11,29 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use ringback_proto::door::Reply;
-use ringback_proto::gate::{Admitted, Identity, Level, Source};
+use ringback_proto::gate::{Admitted, Level};
 use ringback_proto::hello::{Caller, SessionId};
 use ringback_proto::refusal::Refusal;
 use ringback_proto::switchboard::{ClientId, Event, Paired, TunnelId};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info, info_span};
 
-use super::knocks;
+use super::doorway::{Door, Guest, Wish, let_in};
 use super::lobby::Place;
 use super::{Happening, Held, House, Verdict};
 use crate::assertion::Assertion;
-use crate::config::{Custody, ListedService, ListedTerminal};
-use crate::gate::{Denied, Showing};
+use crate::config::Custody;
 use crate::ingress::forwarded::{self, Telling};
-use crate::ingress::{self, Asked, ClientStream, Credential, HeadPrint, Listening, Protocol};
+use crate::ingress::{self, ClientStream, Protocol};
 use crate::limits::{ANSWER_PATIENCE, SAY_PATIENCE};
 use crate::splice::{Leg, Tally, splice};
 use crate::telemetry::{self, step};
 use crate::tunnel::Talk;
 use crate::{clock, keys, socket};
-
-/// How clients of one listener say whom they want.
-#[derive(Clone, Debug)]
-pub(super) enum Door {
-    /// By their first octets.
-    Named(Listening),
-    /// By the port itself, as the directory has it.
-    Raw(SocketAddr),
-}
-
-/// What a client wants, and how to speak to it.
-pub(super) struct Wish {
-    pub(super) terminal: Arc<ListedTerminal>,
-    pub(super) service: ListedService,
-    pub(super) protocol: Protocol,
-    /// The request's head, if the service is to have it.
-    pub(super) head: Option<HeadPrint>,
-}
-
-/// A client that may ring.
-pub(super) struct Guest {
-    pub(super) stream: ClientStream,
-    pub(super) wish: Wish,
-    pub(super) admitted: Admitted,
-    /// One of [`crate::limits::CLIENTS`].
-    pub(super) seat: OwnedSemaphorePermit,
-}
 
 /// Serves one client from its arrival to its end. Until it is let in it holds a place in the lobby
 /// and no other, so that those who never say what they want take nothing from those who do.
@@ -83,118 +55,6 @@ pub(super) async fn serve(
     Box::pin(begin(house, from, guest)).await;
 }
 
-/// Lets a client in that says all it must; any other has been refused when this returns.
-async fn let_in(house: &House, stream: TcpStream, from: SocketAddr, door: Door) -> Option<Guest> {
-    let (stream, wish, showing) = match door {
-        Door::Raw(port) => match house.directory().behind(port) {
-            Some((terminal, service)) => {
-                let armed = armed(house, &terminal, &service, Source::of(from.ip()));
-                let wish = Wish { terminal, service, protocol: Protocol::Raw, head: None };
-                (stream.into(), wish, Showing { armed, ..Showing::default() })
-            }
-            None => {
-                ingress::refuse(stream.into(), Protocol::Raw, Refusal::Unknown).await;
-                return None;
-            }
-        },
-        Door::Named(listening) => name(house, stream, from, &listening).await?,
-    };
-    let weighed = house.gate.weigh(&wish.service.access, &showing, from.ip()).await;
-    let seated = weighed.and_then(|admitted| {
-        let seat = house.seats.clone().try_acquire_owned().map_err(|_| Refusal::Busy)?;
-        Ok((admitted, seat))
-    });
-    match seated {
-        Ok((admitted, seat)) => Some(Guest { stream, wish, admitted, seat }),
-        Err(Denied { refusal, challenges }) => {
-            debug!(%from, code = refusal.code(), "client refused at the door");
-            ingress::challenge(stream, wish.protocol, refusal, &challenges).await;
-            None
-        }
-    }
-}
-
-/// Whom a client wants, by what it says, and what it shows with it.
-async fn name(
-    house: &House,
-    mut stream: TcpStream,
-    from: SocketAddr,
-    listening: &Listening,
-) -> Option<(ClientStream, Wish, Showing)> {
-    let asked = match ingress::name(&mut stream, listening).await {
-        Ok(asked) => asked,
-        Err(unnamed) => {
-            debug!(%from, %unnamed, "client named no terminal");
-            ingress::turn_away(stream, unnamed).await;
-            return None;
-        }
-    };
-    let stream = ClientStream::from(stream);
-    let source = Source::of(from.ip());
-    if asked.protocol == Protocol::Http
-        && let Some(terminal) = house.directory().find(&asked.name)
-        && knocks::is_asked(&stream, terminal)
-    {
-        knocks::serve(&house.armed, &house.gate, stream, source, terminal).await;
-        return None;
-    }
-    let wish = match wish(house, &asked) {
-        Ok(wish) => wish,
-        Err(refusal) => {
-            ingress::refuse(stream, asked.protocol, refusal).await;
-            return None;
-        }
-    };
-    match (stream, asked.protocol, wish.service.tls_end.clone()) {
-        (ClientStream::Plain(stream), Protocol::Tls, Some(end)) => {
-            let (stream, certificate) = match end.open(stream).await {
-                Ok(opened) => opened,
-                Err(fault) => {
-                    debug!(%from, %fault, "no TLS with the client");
-                    return None;
-                }
-            };
-            let (stream, wish, credential) = inside(house, stream, source, wish).await?;
-            let showing = Showing { credential, certificate, ..Showing::default() };
-            Some((stream, wish, showing))
-        }
-        (stream, _, _) => {
-            let credential = asked.credential;
-            let armed = armed(house, &wish.terminal, &wish.service, source);
-            Some((stream, wish, Showing { credential, armed, ..Showing::default() }))
-        }
-    }
-}
-
-/// Reads what names the terminal once more, inside a TLS that has ended here, if it is HTTP.
-async fn inside(
-    house: &House,
-    mut stream: ClientStream,
-    source: Source,
-    wish: Wish,
-) -> Option<(ClientStream, Wish, Credential)> {
-    if !wish.service.http {
-        return Some((stream, wish, Credential::Nothing));
-    }
-    let asked = match ingress::name_inside(&mut stream).await {
-        Ok(asked) if asked.name == wish.terminal.name => asked,
-        Ok(_) => {
-            ingress::refuse(stream, Protocol::Http, Refusal::Unknown).await;
-            return None;
-        }
-        Err(unnamed) => {
-            ingress::turn_away(stream, unnamed).await;
-            return None;
-        }
-    };
-    if knocks::is_asked(&stream, &wish.terminal) {
-        knocks::serve(&house.armed, &house.gate, stream, source, &wish.terminal).await;
-        return None;
-    }
-    let wish = Wish { protocol: Protocol::Http, head: asked.head, ..wish };
-    Some((stream, wish, asked.credential))
-}
-
 /// Begins the session of a client that may ring.
 pub(super) async fn begin(house: Arc<House>, from: SocketAddr, guest: Guest) {
     let Ok(session) = keys::random() else { return };
@@ -202,30 +62,6 @@ pub(super) async fn begin(house: Arc<House>, from: SocketAddr, guest: Guest) {
     let (kid, service) = (guest.wish.terminal.key.kid, guest.wish.service.id);
     let span = info_span!("session", %session, %kid, %service);
     hold(house, from, guest, session).instrument(span).await;
-}
-
-/// Who is asked for; an unknown name never reaches the switchboard, and so never rings.
-fn wish(house: &House, asked: &Asked) -> Result<Wish, Refusal> {
-    let terminal = house.directory().find(&asked.name).ok_or(Refusal::Unknown)?.clone();
-    let protocol = asked.protocol;
-    let fits = |service: &&ListedService| match protocol {
-        Protocol::Raw | Protocol::Keyed => false,
-        Protocol::Http => service.http,
-        Protocol::Tls => service.tls,
-        Protocol::Socks5 | Protocol::Connect => Some(service.port) == asked.port,
-    };
-    let service = terminal.services.iter().find(fits).ok_or(Refusal::NoService)?.clone();
-    Ok(Wish { terminal, service, protocol, head: asked.head })
-}
-
-/// Who has armed the client's source for the service.
-fn armed(
-    house: &House,
-    terminal: &ListedTerminal,
-    service: &ListedService,
-    source: Source,
-) -> Option<Identity> {
-    house.armed.who((terminal.key.kid, service.id), source, service.access.knock, clock::now())
 }
 
 /// What the service is to be told in the request's head; `None` if the head is none of our business.
@@ -498,6 +334,8 @@ mod tests {
         let splice = commands.filter_map(|it| match it {
             Command::Splice { paired, .. } => Some(paired),
             Command::Ring { .. }
+            | Command::Probe { .. }
+            | Command::Probed { .. }
             | Command::Cancel { .. }
             | Command::Accept { .. }
             | Command::Dismiss { .. }

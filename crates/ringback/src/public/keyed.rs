@@ -16,7 +16,8 @@ use tracing::debug;
 
 use super::House;
 use super::armed::Armed;
-use super::clients::{self, Guest, Wish};
+use super::clients;
+use super::doorway::{Guest, Wish};
 use crate::clock;
 use crate::config::{ListedService, ListedTerminal};
 use crate::ingress::{self, Protocol};

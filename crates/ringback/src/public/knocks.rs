@@ -195,6 +195,9 @@ pub(super) mod tests {
         };
         let psk = Secret::new([2; 32]);
         ListedTerminal {
+            keys_file: "".into(),
+            since: 0,
+            asked: None,
             name: TerminalName::parse("car.example").unwrap(),
             terminal: Arc::new(terminal),
             key: SealingKey { kid: Kid(7), epoch: 0, psk, hpke_public: None },

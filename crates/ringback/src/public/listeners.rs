@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
-use super::clients::{self, Door};
+use super::clients;
+use super::doorway::Door;
 use super::lobby::Lobby;
 use super::room::Room;
 use super::{House, tunnels};
@@ -154,7 +155,7 @@ impl RawPorts {
 }
 
 fn raw_addresses(directory: &Directory) -> BTreeSet<SocketAddr> {
-    directory.terminals().flat_map(|it| &it.services).filter_map(|it| it.raw).collect()
+    directory.raw_ports().collect()
 }
 
 /// Accepts clients.

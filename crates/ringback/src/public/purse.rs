@@ -10,6 +10,7 @@ use std::sync::Arc;
 use ringback_proto::access_request::Kid;
 use ringback_proto::budget::{Budgets, Charge, Denial, Notice, Rules};
 use ringback_proto::switchboard::CallEnd;
+use thiserror::Error;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
@@ -29,12 +30,14 @@ pub(super) struct Purse {
 pub(super) struct Paid(());
 
 /// Why a signal was not charged, and so must not leave.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub(super) enum Unpaid {
     /// A budget is used up.
+    #[error("a budget is used up: {0:?}")]
     Denied(Denial),
     /// The journal cannot be written.
-    Unwritten(io::Error),
+    #[error("RB-STATE: what a ring costs cannot be written down")]
+    Unwritten(#[source] io::Error),
 }
 
 impl Purse {

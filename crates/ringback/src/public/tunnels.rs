@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 use super::lobby::Place;
-use super::{Happening, House, Order, keyed};
+use super::{Happening, House, Order, enrolment, keyed};
 use crate::limits::{HELLO_PATIENCE, ORDERS, PONG_PATIENCE, STANDBY_PING};
 use crate::telemetry::step;
 use crate::tunnel::{Asks, Talk, Tunnel};
@@ -36,6 +36,9 @@ pub(super) async fn serve(house: Arc<House>, stream: TcpStream, from: SocketAddr
         Ok(Ok(Greeted::Client(tunnel, request))) => {
             drop(place);
             return keyed::serve(house, tunnel, request, from).await;
+        }
+        Ok(Ok(Greeted::Enrolment(tunnel))) => {
+            return enrolment::serve(house, tunnel, from, place).await;
         }
         Ok(Err(fault)) => return debug!(%from, %fault, "no tunnel"),
         Err(_) => return debug!(%from, "no tunnel: no whole hello in time"),
@@ -71,6 +74,8 @@ enum Greeted {
     DialBack(Talk, Hello, [u8; 32]),
     /// A client, with its request.
     Client(Tunnel, Request),
+    /// A private proxy that has a code to redeem.
+    Enrolment(Tunnel),
 }
 
 async fn greet(house: &House, stream: TcpStream) -> io::Result<Greeted> {
@@ -90,7 +95,7 @@ async fn greet(house: &House, stream: TcpStream) -> io::Result<Greeted> {
                 _ => Err(io::Error::other("a client that does not wait for a reply")),
             }
         }
-        Asks::Enrolment => Err(io::Error::other("not served yet")),
+        Asks::Enrolment => Ok(Greeted::Enrolment(talk.into_parts().0)),
     }
 }
 

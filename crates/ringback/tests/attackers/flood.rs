@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use ringback::keys;
+use ringback::keys::{self, TerminalKeys};
 use ringback_lab::addresses;
 use ringback_proto::access_request::{AccessRequest, Purpose, TunnelType, seal};
 use ringback_proto::secret::Secret;
@@ -80,7 +80,7 @@ async fn access(field: &Field) -> Result<Duration> {
 
 /// Signals of the right form and key id that nobody sealed: half are random, half a good one spoiled.
 fn forgeries(field: &Field) -> Result<String> {
-    let key = keys::read_sealing_key(&field.path("patient.public.keys"))?;
+    let key = TerminalKeys::read(&field.path("patient.public.keys"))?.sealing()?;
     let request = AccessRequest {
         purpose: Purpose::Access,
         tunnel: TunnelType::Tls,

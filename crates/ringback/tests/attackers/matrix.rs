@@ -2,7 +2,7 @@
 //! session that they were after is served all the same.
 
 use anyhow::{Result, ensure};
-use ringback::keys;
+use ringback::keys::{self, TerminalKeys};
 use ringback_lab::addresses;
 use ringback_proto::access_request::{AccessRequest, Purpose, SessionKeys, TunnelType};
 use ringback_proto::hello::HELLO_OCTETS;
@@ -176,7 +176,6 @@ async fn a_signal_that_is_not_wholly_right_is_not_dialed_for() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "the public proxy does not revoke what is pending yet"]
 async fn a_key_id_that_its_public_proxy_has_dropped_lets_nobody_in() -> Result<()> {
     let Some(mut scene) = Scene::set_up().await? else { return Ok(()) };
     let access = scene.access()?;
@@ -266,7 +265,7 @@ async fn second_tenant(scene: &mut Scene) -> Result<SessionKeys> {
     std::fs::write(&file, text + more)?;
     scene.field.hang_up("public")?;
     scene.field.process("public").says("\"message\":\"reloaded").await?;
-    let key = keys::read_sealing_key(&scene.field.path("tenant.public.keys"))?;
+    let key = TerminalKeys::read(&scene.field.path("tenant.public.keys"))?.sealing()?;
     let request = AccessRequest {
         purpose: Purpose::Access,
         tunnel: TunnelType::Tls,

@@ -3,7 +3,7 @@
 use std::process::Output;
 
 use anyhow::{Context, Result, ensure};
-use ringback::keys;
+use ringback::keys::{self, TerminalKeys};
 use ringback_lab::Host;
 use ringback_proto::access_request::{AccessRequest, SealingKey, SessionKeys, open, seal};
 
@@ -85,7 +85,7 @@ impl Scene {
 
     /// What is in a signal, for whoever has the private proxy's keys.
     pub(crate) fn opened(&self, signal: &[u8]) -> Result<(AccessRequest, SessionKeys)> {
-        let key = keys::read_opening_key(&self.field.path("patient.private.keys"))?;
+        let key = TerminalKeys::read(&self.field.path("patient.private.keys"))?.opening()?;
         Ok(open(signal, &key)?)
     }
 
@@ -106,7 +106,7 @@ impl Scene {
 
     /// The keys of the terminal's public proxy.
     pub(crate) fn sealing_key(&self) -> Result<SealingKey> {
-        Ok(keys::read_sealing_key(&self.field.path("patient.public.keys"))?)
+        Ok(TerminalKeys::read(&self.field.path("patient.public.keys"))?.sealing()?)
     }
 
     /// Sends signals on to the private proxy by SMS, and waits until it has judged all of them.

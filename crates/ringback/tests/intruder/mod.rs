@@ -31,7 +31,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::house::{House, PATIENCE, TERMINALS};
+use super::pair::{House, PATIENCE, TERMINALS};
 
 /// How long nothing moves until the intruder ends a session that it has spoiled.
 const STALL: Duration = Duration::from_secs(1);
