@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use house::{House, NAME};
+use house::{BINARY, House, NAME};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair, SanType, date_time_ymd,
@@ -181,8 +181,11 @@ async fn a_port_is_closed_to_whoever_has_not_knocked() -> Result<()> {
     let ended = ENDED.replace("id = 2", "id = 1");
     let services = format!(
         "{ended}http = true\n[[terminal.service]]\nid = 2\nport = 22\nraw = \"{raw}\"\n\
-         level = \"knock\"\nknock_minutes = 5\n"
+         level = \"knock\"\nknock_minutes = 5\nusers = \"knock.users\"\n"
     );
+    let make =
+        format!("printf sesame | {BINARY} key user lee > knock.users && chmod 600 knock.users");
+    assert!(run(&house, "sh", &["-c", &make]).await?.status.success());
     house.fill(&services).await?;
     // The reset may come before the connection is known to be there.
     let knocking = async {
@@ -218,6 +221,18 @@ async fn a_port_is_closed_to_whoever_has_not_knocked() -> Result<()> {
     timeout(SOON, slow.read_to_string(&mut told)).await.context("half a log-in is kept")??;
     assert!(told.starts_with("HTTP/1.1 408 "), "{told}");
     assert_eq!(house.sms()?, 0);
+
+    // Whoever has logged in is let in for a while, by the port itself and for one SMS.
+    let words = ["-sS", "--cacert", "ca.pem", "--data", "user=lee&password=sesame", &in_tls];
+    let told = run(&house, "curl", &words).await?;
+    assert!(String::from_utf8_lossy(&told.stdout).contains("open"), "{told:?}");
+    let echo = TcpListener::bind(house.other).await?;
+    let mut client = TcpStream::connect(raw).await?;
+    client.write_all(b"through").await?;
+    let (mut served, _) = timeout(SOON, echo.accept()).await??;
+    let mut heard = [0; 7];
+    timeout(SOON, served.read_exact(&mut heard)).await??;
+    assert_eq!((&heard, house.sms()?), (b"through", 1));
     house.assert_quiet_logs()
 }
 

@@ -67,17 +67,22 @@ pub(super) fn read(section: &mut Section<'_>) -> Access {
         section
             .wrong("client", "missing: level \"end-to-end\" needs one [[terminal.service.client]]");
     }
-    let (users, custody) = read_users(section, level);
+    let (users, custody) = read_users(section, level, !clients.is_empty());
     let knock = read_knock(section, level);
     Access { level, allow, clients, knock, users, custody }
 }
 
 /// What belongs to the levels that know users by name.
-fn read_users(section: &mut Section<'_>, level: Level) -> (Option<Arc<Users>>, Custody) {
+fn read_users(
+    section: &mut Section<'_>,
+    level: Level,
+    keyed: bool,
+) -> (Option<Arc<Users>>, Custody) {
     let (wanted, given) = (matches!(level, Level::Http | Level::Knock), section.has("users"));
-    if wanted && !given {
-        let cure = "missing: this level needs a file of lines made by `ringback key user`";
-        section.wrong("users", cure);
+    // Who has listed keys may want no passwords beside them.
+    if wanted && !given && !keyed {
+        let cure = "needs a file of lines made by `ringback key user`";
+        section.wrong("users", format!("missing: level \"{level}\" {cure}"));
     }
     if !wanted && given {
         section.wrong("users", "give it with level = \"http\" or \"knock\", and only there");

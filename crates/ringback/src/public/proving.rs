@@ -66,7 +66,11 @@ impl Changing {
         self.replaced.retain(|kid, _| !by_kid.contains_key(kid));
         let missing: Vec<_> = before.iter().filter(|(kid, _)| !by_kid.contains_key(kid)).collect();
         for (kid, terminal) in missing {
-            if directory.find(&terminal.name).is_none() || directory.is_revoked(*kid) {
+            // Keys that the operator has exchanged by hand are not wanted for a moment longer.
+            let by_hand =
+                self.keyring.as_ref().is_none_or(|it| it.file(*kid) != terminal.keys_file);
+            let alone = directory.find(&terminal.name).is_none();
+            if by_hand || alone || directory.is_revoked(*kid) {
                 gone.push(*kid);
                 continue;
             }

@@ -1,5 +1,8 @@
 //! Both proxies of an enrolment, the operator between them and a server, each a process on loopback.
 
+#[path = "../artefacts/mod.rs"]
+mod artefacts;
+
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -7,9 +10,9 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use artefacts::Folder;
 use ringback_proto::enrolment::Code;
 use serde_json::Value;
-use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
@@ -23,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An installation whose terminal is listed and not enrolled.
 pub(crate) struct House {
-    folder: TempDir,
+    folder: Folder,
     pub(crate) http: SocketAddr,
     pub(crate) dial_back: SocketAddr,
     operator: SocketAddr,
@@ -34,12 +37,12 @@ pub(crate) struct House {
 impl House {
     /// The public proxy runs; the private one does not exist yet.
     pub(crate) async fn open(public: &str) -> Result<Self> {
-        let folder = tempfile::tempdir()?;
+        let folder = artefacts::folder()?;
         let [http, dial_back, operator, terminal] = free_addresses()?;
         let mut house = Self { folder, http, dial_back, operator, terminal, roles: Vec::new() };
         for side in ["public", "private"] {
             std::fs::create_dir(house.path(side))?;
-            house.write_secret(&format!("{side}/password"), "enrol")?;
+            house.write_secret(&format!("{side}/smpp.password"), "canary-of-sms")?;
         }
         house.said(house.run(&["key", "identity", "--out", "public/public"], "").await?)?;
         house.write_operator()?;
@@ -65,8 +68,8 @@ impl House {
     fn write_operator(&self) -> Result<()> {
         let text = format!(
             "[operator]\nlisten = \"{}\"\ndelay = {{ kind = \"fixed\", seconds = 0.1 }}\n\
-             [[operator.accounts]]\nsystem_id = \"public\"\npassword = \"enrol\"\n\
-             [[operator.accounts]]\nsystem_id = \"private\"\npassword = \"enrol\"\n\
+             [[operator.accounts]]\nsystem_id = \"public\"\npassword = \"canary-of-sms\"\n\
+             [[operator.accounts]]\nsystem_id = \"private\"\npassword = \"canary-of-sms\"\n\
              prefixes = [\"1555\"]\n",
             self.operator
         );
@@ -78,7 +81,8 @@ impl House {
         let text = format!(
             "[public]\nidentity = \"public.key\"\nstate = \"state\"\nkeyring = \"keyring\"\n\
              dial_back = \"{dial_back}\"\nhttp = \"{http}\"\nlinger_seconds = 0\n\
-             answer_seconds = 10\n{more}{}\
+             answer_seconds = 10\n{more}\
+             [budget]\nterminal_per_5_minutes = 0\nsource_per_hour = 0\n{}\
              [[terminal]]\nname = \"{NAME}\"\nnumber = \"{NUMBER}\"\nspares = 0\n\
              [[terminal.route]]\nbearer = \"sms\"\n\
              [[terminal.service]]\nid = 1\nport = 80\nhttp = true\n",
@@ -90,7 +94,7 @@ impl House {
     fn bearer(&self, system_id: &str) -> String {
         format!(
             "[[bearer]]\nname = \"sms\"\nkind = \"smpp\"\naddress = \"{}\"\n\
-             system_id = \"{system_id}\"\npassword_file = \"password\"\n",
+             system_id = \"{system_id}\"\npassword_file = \"smpp.password\"\n",
             self.operator
         )
     }

@@ -1,6 +1,9 @@
 //! An installation on loopback: every role a process of its own, and a web server that keeps what
 //! it is asked.
 
+#[path = "../artefacts/mod.rs"]
+mod artefacts;
+
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -9,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tempfile::TempDir;
+use artefacts::Folder;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
@@ -71,7 +74,7 @@ impl Heads {
 
 /// Every role on loopback, each a process of its own, and four terminals that share a web server.
 pub(crate) struct House {
-    pub(crate) folder: TempDir,
+    pub(crate) folder: Folder,
     pub(crate) http: SocketAddr,
     pub(crate) http_v6: Option<SocketAddr>,
     pub(crate) tls: SocketAddr,
@@ -108,7 +111,7 @@ impl House {
         let (heads, mut web) = (Heads::default(), JoinSet::new());
         web.spawn(heads.clone().serve(listener));
         let mut house = Self {
-            folder: tempfile::tempdir()?,
+            folder: artefacts::folder()?,
             http,
             http_v6: six,
             tls,
@@ -139,8 +142,8 @@ impl House {
         }
         ensure!(!lines.contains(PASSWORD) && !lines.contains(&self.token), "{lines}");
         std::fs::write(self.path("clinic.users"), lines)?;
-        std::fs::write(self.path("password"), "gate")?;
-        for file in ["clinic.users", "password"] {
+        std::fs::write(self.path("smpp.password"), "canary-of-sms")?;
+        for file in ["clinic.users", "smpp.password"] {
             std::fs::set_permissions(self.path(file), std::fs::Permissions::from_mode(0o600))?;
         }
         Ok(())
@@ -166,14 +169,15 @@ impl House {
         let bearer = |system_id| {
             format!(
                 "[[bearer]]\nname = \"sms\"\nkind = \"smpp\"\naddress = \"{operator}\"\n\
-                 system_id = \"{system_id}\"\npassword_file = \"password\"\n"
+                 system_id = \"{system_id}\"\npassword_file = \"smpp.password\"\n"
             )
         };
         let http: Vec<_> = [Some(self.http), self.http_v6].into_iter().flatten().collect();
         let http: Vec<_> = http.iter().map(|it| format!("\"{it}\"")).collect();
         let mut public = format!(
             "[public]\nidentity = \"public.key\"\nstate = \"public-state\"\nlinger_seconds = 0\n\
-             dial_back = \"{dial_back}\"\nhttp = [{}]\ntls = \"{}\"\nproxy = \"{}\"\n{}",
+             dial_back = \"{dial_back}\"\nhttp = [{}]\ntls = \"{}\"\nproxy = \"{}\"\n\
+             [budget]\nterminal_per_5_minutes = 0\nsource_per_hour = 0\n{}",
             http.join(", "),
             self.tls,
             self.proxy,
@@ -205,8 +209,8 @@ impl House {
         }
         let operator = format!(
             "[operator]\nlisten = \"{operator}\"\ndelay = {{ kind = \"fixed\", seconds = 0.1 }}\n\
-             [[operator.accounts]]\nsystem_id = \"public\"\npassword = \"gate\"\n\
-             [[operator.accounts]]\nsystem_id = \"private\"\npassword = \"gate\"\n\
+             [[operator.accounts]]\nsystem_id = \"public\"\npassword = \"canary-of-sms\"\n\
+             [[operator.accounts]]\nsystem_id = \"private\"\npassword = \"canary-of-sms\"\n\
              prefixes = [\"1555\"]\n"
         );
         std::fs::write(self.path("public.toml"), public)?;
