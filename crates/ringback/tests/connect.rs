@@ -71,7 +71,7 @@ async fn a_terminal_that_is_closed_to_a_key_is_told_like_one_that_does_not_exist
     let house = House::open(&["lee", "stranger"], &ALL).await?;
     // Without what is open to all, nothing of the terminal is reached by a stranger's key.
     let public = std::fs::read_to_string(house.path("public.toml"))?;
-    let closed = public.replace("level = \"open\"", "level = \"http\"");
+    let closed = public.replace("level = \"open\"", "level = \"allow\"\nallow = \"192.0.2.1\"");
     std::fs::write(house.path("public.toml"), closed)?;
     let mut house = house;
     house.kill("public").await?;
