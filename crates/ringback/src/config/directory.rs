@@ -125,6 +125,11 @@ impl Directory {
         if waits { Refusal::NotEnrolled } else { Refusal::Unknown }
     }
 
+    /// Terminals that have no keys yet, and their services.
+    pub fn unenrolled(&self) -> impl Iterator<Item = (&TerminalName, &[ListedService])> {
+        self.unenrolled.iter().map(|(name, services)| (name, services.as_slice()))
+    }
+
     /// Terminals whose route is yet to be proved.
     pub fn candidates(&self) -> &BTreeMap<Kid, Arc<ListedTerminal>> {
         &self.candidates
