@@ -151,6 +151,13 @@ impl Directory {
         enrolled.chain(self.unenrolled.values()).flatten().filter_map(|it| it.raw)
     }
 
+    /// Whether any service lists a client's key, for whom no door but `dial_back` is needed.
+    pub fn has_clients_with_keys(&self) -> bool {
+        let enrolled = self.terminals.values().map(|it| &it.services);
+        let mut services = enrolled.chain(self.unenrolled.values()).flatten();
+        services.any(|it| !it.access.clients.is_empty())
+    }
+
     /// Every terminal that can be rung, by name.
     pub fn terminals(&self) -> impl Iterator<Item = &Arc<ListedTerminal>> {
         self.terminals.values()
