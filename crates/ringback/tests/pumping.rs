@@ -84,7 +84,7 @@ async fn a_hundred_thousand_connects_cost_what_the_budgets_allow_and_delay_nobod
     fleet.start("public").await?;
     // What was charged and had not reached the operator never will.
     let lost = charged_at_kill - fleet.sms()?;
-    let before = fleet.weight()?;
+    let before = (fleet.descriptors()?, fleet.resident_kib()?.0);
     knock(&fleet).await?;
     drop(closed);
 
@@ -102,13 +102,13 @@ async fn a_hundred_thousand_connects_cost_what_the_budgets_allow_and_delay_nobod
     let took = begun.elapsed();
 
     let (spent, tallies) = (fleet.budget().await?, flood.tallies());
-    let after = settled(&fleet, before.0).await?;
+    let (after, (resident, peak)) = settled(&fleet, before.0).await?;
     let rate = CONNECTS as f64 / took.as_secs_f64();
     println!(
         "{CONNECTS} connects in {took:.1?}: {rate:.0} in a second, {lost} SMS lost by the kill"
     );
     println!("an access takes {without:.2?} without them, {among:.2?} among them");
-    println!("descriptors {} → {}, resident {} → {} KiB", before.0, after.0, before.1, after.1);
+    println!("descriptors {} → {after}, KiB {} → {resident}, {peak} at most", before.0, before.1);
     for (kind, tally) in &tallies {
         println!("{kind:?}: {tally:?}");
     }
@@ -118,8 +118,8 @@ async fn a_hundred_thousand_connects_cost_what_the_budgets_allow_and_delay_nobod
     for it in among {
         assert!(it < without + Duration::from_secs(1), "{it:?} instead of {without:?}");
     }
-    assert!(after.0 <= before.0 + 8, "descriptors: {} → {}", before.0, after.0);
-    assert!(after.1 <= before.1 + 64 * 1024, "KiB: {} → {}", before.1, after.1);
+    assert!(after <= before.0 + 8, "descriptors: {} → {after}", before.0);
+    assert!(resident <= before.1 + 64 * 1024, "KiB: {} → {resident}", before.1);
     fleet.assert_quiet_logs()
 }
 
@@ -316,12 +316,12 @@ async fn access_raw(fleet: &Fleet) -> Result<Duration> {
 }
 
 /// What the public proxy weighs once it is rid of all clients, or when time is up.
-async fn settled(fleet: &Fleet, descriptors: usize) -> Result<(usize, u64)> {
+async fn settled(fleet: &Fleet, descriptors: usize) -> Result<(usize, (u64, u64))> {
     let until = Instant::now() + Duration::from_secs(20);
-    while descriptors < fleet.weight()?.0 && Instant::now() < until {
+    while descriptors < fleet.descriptors()? && Instant::now() < until {
         sleep(Duration::from_millis(100)).await;
     }
-    fleet.weight()
+    Ok((fleet.descriptors()?, fleet.resident_kib()?))
 }
 
 /// How many signals were paid for in all.

@@ -192,15 +192,25 @@ impl Fleet {
         Ok(())
     }
 
-    /// How many descriptors the public proxy has, and how much memory, in KiB.
-    pub fn weight(&self) -> Result<(usize, u64)> {
+    /// How many descriptors the public proxy has.
+    pub fn descriptors(&self) -> Result<usize> {
+        Ok(std::fs::read_dir(format!("/proc/{}/fd", self.public()?))?.count())
+    }
+
+    /// How much memory it has, and the most that it has had, in KiB.
+    pub fn resident_kib(&self) -> Result<(u64, u64)> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.public()?))?;
+        let field = |name| {
+            let line = status.lines().find_map(|it| it.strip_prefix(name)).context("no field")?;
+            let kib = line.split_whitespace().next().and_then(|it| it.parse().ok());
+            kib.context("no number")
+        };
+        Ok((field("VmRSS:")?, field("VmHWM:")?))
+    }
+
+    fn public(&self) -> Result<u32> {
         let public = self.roles.iter().find(|it| it.0 == "public").context("no public proxy")?;
-        let pid = public.1.id().context("it has ended")?;
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let line = status.lines().find(|it| it.starts_with("VmRSS:")).context("no VmRSS")?;
-        let kib = line.split_whitespace().nth(1).and_then(|it| it.parse().ok());
-        let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd"))?.count();
-        Ok((descriptors, kib.context("no number")?))
+        public.1.id().context("it has ended")
     }
 
     async fn make_keys(&self) -> Result<()> {
