@@ -30,14 +30,11 @@ pub enum Told {
 
 /// Connects from there, says this, and hears all that is said.
 pub async fn ask(from: Ipv4Addr, door: SocketAddr, said: &str) -> Result<Told> {
+    let cut = [ErrorKind::ConnectionReset, ErrorKind::ConnectionRefused, ErrorKind::BrokenPipe];
     match timeout(KEPT, hear(from, door, said)).await.context("left waiting")? {
         Ok(heard) => read(&String::from_utf8(heard)?),
-        Err(fault) => match fault.kind() {
-            ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused | ErrorKind::BrokenPipe => {
-                Ok(Told::Reset)
-            }
-            _ => Err(fault).context("neither served nor refused nor reset"),
-        },
+        Err(fault) if cut.contains(&fault.kind()) => Ok(Told::Reset),
+        Err(fault) => Err(fault).context("neither served nor refused nor reset"),
     }
 }
 
