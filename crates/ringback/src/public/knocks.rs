@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ringback_proto::gate::{Identity, Level, Source};
 use ringback_proto::refusal::Refusal;
-use tracing::{debug, info};
+use tracing::debug;
 
 use super::armed::Armed;
 use crate::clock;
@@ -73,8 +73,6 @@ async fn open(
     for service in knocks(terminal) {
         match users.who(service, source, log_in).await {
             Ok(identity) => {
-                debug!(%kid, service = %service.id, %source, %identity, "knocked");
-                info!(%kid, service = %service.id, "a source is armed");
                 armed.arm((kid, service.id), source, identity, clock::now());
                 ports.extend(port(service));
             }
