@@ -253,7 +253,6 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
-    use crate::config::Custody;
     use crate::{limits, users};
 
     const HERE: &str = "192.0.2.7";
@@ -275,14 +274,8 @@ mod tests {
                 line,
             ];
             let users = Users::parse(&lines.map(|it| it.to_string()).join("\n")).unwrap();
-            let access = Access {
-                level: Level::Http,
-                allow: Vec::new(),
-                clients: Vec::new(),
-                knock: Duration::ZERO,
-                users: Some(Arc::new(users)),
-                custody: Custody::Consume,
-            };
+            let users = Some(Arc::new(users));
+            let access = Access { level: Level::Http, users, ..Access::open() };
             Arc::new(Self { gate: Gate::new(TaskTracker::new()).unwrap(), access, token })
         }
 
@@ -460,9 +453,7 @@ mod tests {
     async fn a_network_is_asked_for_and_a_mapped_address_is_of_its_v4_network() {
         let gate = Gate::new(TaskTracker::new()).unwrap();
         let allow = ["192.0.2.0/24", "2001:db8::/32"].map(|it| it.parse().unwrap()).to_vec();
-        let (clients, users) = (Vec::new(), None);
-        let (custody, knock) = (Custody::Pass, Duration::ZERO);
-        let access = Access { level: Level::Allow, allow, clients, knock, users, custody };
+        let access = Access { level: Level::Allow, allow, ..Access::open() };
         for (from, admitted) in [
             ("192.0.2.7", true),
             ("::ffff:192.0.2.7", true),

@@ -128,10 +128,8 @@ fn wrong_credentials(
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Duration;
 
     use super::*;
-    use crate::config::Custody;
     use crate::users::Users;
 
     fn access(level: Level, allow: &[&str]) -> Access {
@@ -140,10 +138,8 @@ mod tests {
         Access {
             level,
             allow: allow.iter().map(|it| it.parse().unwrap()).collect(),
-            clients: Vec::new(),
-            knock: Duration::ZERO,
             users: known.then(|| Arc::new(Users::parse(&users).unwrap())),
-            custody: Custody::Consume,
+            ..Access::open()
         }
     }
 

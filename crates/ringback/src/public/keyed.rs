@@ -177,7 +177,7 @@ mod tests {
     use ringback_proto::terminal::TerminalName;
 
     use super::*;
-    use crate::config::{Access, Custody};
+    use crate::config::Access;
 
     const LEE: PublicKey = PublicKey([1; 44]);
     const NOBODY: PublicKey = PublicKey([2; 44]);
@@ -249,14 +249,7 @@ mod tests {
             tls: false,
             forwarded: false,
             tls_end: None,
-            access: Access {
-                level,
-                allow,
-                clients,
-                knock: Duration::from_secs(600),
-                users: None,
-                custody: Custody::Consume,
-            },
+            access: Access { level, allow, clients, ..Access::open() },
         }
     }
 }

@@ -108,7 +108,7 @@ pub(super) mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
-    use crate::config::{Access, Custody};
+    use crate::config::Access;
 
     const OPEN: Duration = Duration::from_secs(600);
 
@@ -173,14 +173,7 @@ pub(super) mod tests {
             tenant: TenantName::default(),
             waiting: 1,
         };
-        let access = Access {
-            level: Level::Knock,
-            allow: Vec::new(),
-            clients: Vec::new(),
-            knock: OPEN,
-            users: None,
-            custody: Custody::Consume,
-        };
+        let access = Access { level: Level::Knock, knock: OPEN, ..Access::open() };
         let service = ListedService {
             id: ServiceId(1),
             port: 22,
