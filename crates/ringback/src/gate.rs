@@ -246,7 +246,6 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use aws_lc_rs::digest::{SHA256, digest};
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
     use tokio::task::JoinSet;
@@ -299,7 +298,7 @@ mod tests {
     }
 
     fn answer(nonce: &str, count: u32, target: &str, password: &str) -> Credential {
-        let hash = |text: String| keys::hex(digest(&SHA256, text.as_bytes()).as_ref());
+        let hash = |text: String| keys::hex(&keys::sha256(text.as_bytes()));
         let (secret, request) =
             (hash(format!("lee:clinic:{password}")), hash(format!("GET:{target}")));
         let response = hash(format!("{secret}:{nonce}:{count:08x}:c:auth:{request}"));
