@@ -5,11 +5,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use ringback_proto::secret::Secret;
 use zeroize::Zeroizing;
 
+use crate::ingress::credential::basic;
 use crate::keys::{hex, sha256, unhex};
 
 /// A credential, by its scheme.
@@ -41,7 +40,7 @@ impl Authorization {
         let (scheme, rest) = value.split_once(' ')?;
         let rest = rest.trim_matches(' ');
         if scheme.eq_ignore_ascii_case("basic") {
-            return Self::basic(rest);
+            return basic(rest).map(|(user, password)| Self::Basic { user, password });
         }
         if scheme.eq_ignore_ascii_case("digest") {
             return Digest::parse(rest).map(Self::Digest);
@@ -49,17 +48,6 @@ impl Authorization {
         let token = |it: u8| it.is_ascii_alphanumeric() || b"-._~+/=".contains(&it);
         let bearer = scheme.eq_ignore_ascii_case("bearer") && rest.bytes().all(token);
         (bearer && !rest.is_empty()).then(|| Self::Bearer(Zeroizing::new(rest.to_owned())))
-    }
-
-    fn basic(token: &str) -> Option<Self> {
-        let octets = Zeroizing::new(STANDARD.decode(token).ok()?);
-        let text = std::str::from_utf8(&octets).ok()?;
-        if text.chars().any(char::is_control) {
-            return None;
-        }
-        let (user, password) = text.split_once(':')?;
-        let password = Zeroizing::new(password.to_owned());
-        Some(Self::Basic { user: user.to_owned(), password })
     }
 }
 
