@@ -17,6 +17,7 @@ mod seal;
 mod text;
 
 pub use ratchet::{Ratchet, next_epoch};
+pub(crate) use seal::expand;
 pub use seal::{hpke_public, open, seal};
 pub use text::find;
 

@@ -10,7 +10,7 @@ use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::access_request::Kid;
+use crate::access_request::{Kid, expand};
 use crate::hello::{Exporter, Garbled};
 use crate::limits::{OFFER_OCTETS, OFFERED_ADDRESSES, OFFERED_SERVICES};
 use crate::secret::Secret;
@@ -226,12 +226,6 @@ fn suite_and_key(hpke_public: Option<&[u8; 32]>) -> [u8; 33] {
     octets[0] = if hpke_public.is_some() { 2 } else { 1 };
     octets[1..].copy_from_slice(hpke_public.unwrap_or(&[0; 32]));
     octets
-}
-
-fn expand<const N: usize>(hkdf: &Hkdf<Sha256>, info: &[&[u8]]) -> Secret<N> {
-    let mut octets = zeroize::Zeroizing::new([0; N]);
-    hkdf.expand_multi_info(info, &mut *octets).expect("a key is below HKDF's limit");
-    Secret::new(*octets)
 }
 
 fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {

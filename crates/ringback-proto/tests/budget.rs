@@ -332,6 +332,18 @@ fn an_open_breaker_is_open_after_a_crash_and_a_trial_that_died_holds_nobody_for_
 }
 
 #[test]
+fn a_probe_is_no_trial_of_a_breaker_that_is_half_open() {
+    let mut purse = Purse::new(row_of(1));
+    purse.goes_unanswered(1, NOON);
+    purse.calls(2, 2, NOON + 60).unwrap();
+    purse.dies();
+    purse.writes_its_journal_anew(NOON + 61);
+    purse.dies();
+    let Call { id, signal } = Call::PROBE;
+    assert_eq!(purse.signals(3, 3, id, signal, NOON + 61), Err((Budget::Breaker, 59)));
+}
+
+#[test]
 fn a_trial_whose_client_leaves_keeps_its_place_until_its_time_is_over() {
     let mut purse = Purse::new(row_of(1));
     purse.goes_unanswered(1, NOON);

@@ -7,7 +7,6 @@
 //! The same key proves the proxy in TLS. Neither signature can pass for the other: what TLS 1.3
 //! signs begins with 64 spaces (RFC 8446, 4.4.3), what is signed here begins with `eyJ`.
 
-use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ringback_proto::gate::{Identity, Level};
@@ -15,7 +14,7 @@ use ringback_proto::hello::SessionId;
 use ringback_proto::terminal::TerminalName;
 use serde_json::json;
 
-use crate::keys::hex;
+use crate::keys::{hex, sha256};
 use crate::{limits, tunnel};
 
 /// What is asserted.
@@ -34,7 +33,7 @@ pub struct Assertion<'a> {
 impl Assertion<'_> {
     /// Signs it, for a short while from now on. `None` only if the key cannot sign.
     pub fn sign(&self, identity: &tunnel::Identity, unix_seconds: u64) -> Option<String> {
-        let issuer = hex(digest(&SHA256, &identity.public_key().0).as_ref());
+        let issuer = hex(&sha256(&identity.public_key().0));
         let header = json!({ "alg": "EdDSA", "typ": "JWT" });
         let claims = json!({
             "iss": issuer,
@@ -77,7 +76,7 @@ mod tests {
             serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).unwrap()).unwrap()
         };
         assert_eq!(part(0), json!({ "alg": "EdDSA", "typ": "JWT" }));
-        let issuer = hex(digest(&SHA256, &identity.public_key().0).as_ref());
+        let issuer = hex(&sha256(&identity.public_key().0));
         assert_eq!(
             part(1),
             json!({ "iss": issuer, "sub": "dr.lee", "aud": "car.example", "iat": 1_800_000_000,

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use ringback_proto::gate::Identity;
 use ringback_proto::terminal::TerminalName;
 
+use crate::config::is_host_and_port;
 use crate::connect::Target;
 use crate::keys::Suite;
 use crate::telemetry::Format;
@@ -309,8 +310,7 @@ pub struct Demo {
 }
 
 fn host_and_port(text: &str) -> Result<String, String> {
-    let (host, port) = text.rsplit_once(':').unwrap_or_default();
-    if host.is_empty() || port.parse::<u16>().is_err() {
+    if !is_host_and_port(text) {
         return Err("must be host:port, such as localhost:8000".into());
     }
     Ok(text.into())

@@ -30,6 +30,7 @@ pub use places::{ListedProxy, Place, Places, Side};
 pub use private::{Nat64, PrivateConfig, PublicProxy, ServiceTarget, Subscription};
 pub use public::PublicConfig;
 pub use responder::ResponderConfig;
+pub(crate) use section::is_host_and_port;
 pub use section::{Problem, Section};
 
 /// A configuration file that is right in every part.
@@ -56,9 +57,7 @@ impl Config {
     /// Reads and checks a file and the key files it names, relative to its own folder.
     pub fn load(file: &Path) -> Result<Self, Mistakes> {
         let mistakes = |problems| Mistakes { file: file.to_owned(), problems };
-        let text = std::fs::read_to_string(file).map_err(|error| {
-            mistakes(vec![Problem::new(0, "", format!("cannot be read: {error}"))])
-        })?;
+        let text = text_of(file)?;
         let folder = file.parent().unwrap_or(Path::new("."));
         Self::parse(&text, folder).map_err(mistakes)
     }
@@ -110,6 +109,11 @@ impl Mistakes {
         let cure = format!("missing: run it with `ringback {}`", found.role());
         Self { file: file.to_owned(), problems: vec![Problem::new(0, wanted, cure)] }
     }
+}
+
+fn text_of(file: &Path) -> Result<String, Mistakes> {
+    std::fs::read_to_string(file)
+        .map_err(|error| Mistakes::one(file, format!("cannot be read: {error}")))
 }
 
 fn read_operator(root: &mut Section<'_>) -> Option<crate::operator::Config> {

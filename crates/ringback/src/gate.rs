@@ -246,14 +246,12 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use aws_lc_rs::digest::{SHA256, digest};
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
     use tokio::task::JoinSet;
     use tokio::time::advance;
 
     use super::*;
-    use crate::config::Custody;
     use crate::{limits, users};
 
     const HERE: &str = "192.0.2.7";
@@ -275,14 +273,8 @@ mod tests {
                 line,
             ];
             let users = Users::parse(&lines.map(|it| it.to_string()).join("\n")).unwrap();
-            let access = Access {
-                level: Level::Http,
-                allow: Vec::new(),
-                clients: Vec::new(),
-                knock: Duration::ZERO,
-                users: Some(Arc::new(users)),
-                custody: Custody::Consume,
-            };
+            let users = Some(Arc::new(users));
+            let access = Access { level: Level::Http, users, ..Access::open() };
             Arc::new(Self { gate: Gate::new(TaskTracker::new()).unwrap(), access, token })
         }
 
@@ -306,7 +298,7 @@ mod tests {
     }
 
     fn answer(nonce: &str, count: u32, target: &str, password: &str) -> Credential {
-        let hash = |text: String| keys::hex(digest(&SHA256, text.as_bytes()).as_ref());
+        let hash = |text: String| keys::hex(&keys::sha256(text.as_bytes()));
         let (secret, request) =
             (hash(format!("lee:clinic:{password}")), hash(format!("GET:{target}")));
         let response = hash(format!("{secret}:{nonce}:{count:08x}:c:auth:{request}"));
@@ -460,9 +452,7 @@ mod tests {
     async fn a_network_is_asked_for_and_a_mapped_address_is_of_its_v4_network() {
         let gate = Gate::new(TaskTracker::new()).unwrap();
         let allow = ["192.0.2.0/24", "2001:db8::/32"].map(|it| it.parse().unwrap()).to_vec();
-        let (clients, users) = (Vec::new(), None);
-        let (custody, knock) = (Custody::Pass, Duration::ZERO);
-        let access = Access { level: Level::Allow, allow, clients, knock, users, custody };
+        let access = Access { level: Level::Allow, allow, ..Access::open() };
         for (from, admitted) in [
             ("192.0.2.7", true),
             ("::ffff:192.0.2.7", true),

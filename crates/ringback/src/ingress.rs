@@ -7,7 +7,7 @@
 
 mod certificate;
 mod connect;
-mod credential;
+pub(crate) mod credential;
 pub mod forwarded;
 mod http;
 pub mod knock;

@@ -10,11 +10,11 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use ringback_proto::budget::Record;
 use tokio::sync::watch;
 use tracing::error;
 
+use crate::keys::{hex, sha256};
 use crate::limits::JOURNAL_RECORDS;
 
 /// The journal's name in the state folder.
@@ -151,7 +151,7 @@ fn check(line: &[u8]) -> Option<Record> {
 
 /// Guards against accidents, not against whoever may write the state folder.
 fn checksum(words: &[u8]) -> String {
-    digest(&SHA256, words).as_ref().iter().take(8).map(|it| format!("{it:02x}")).collect()
+    hex(&sha256(words)[..8])
 }
 
 #[cfg(test)]

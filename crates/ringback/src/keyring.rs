@@ -174,7 +174,7 @@ impl Contents {
     fn enrolled(&self, kid: Kid) -> Result<(TerminalKeys, Enrolment), KeyFault> {
         let found = self.keys.iter().find(|it| it.kid == kid).cloned();
         let enrolment = found.as_ref().and_then(|it| it.enrolment.clone());
-        found.zip(enrolment).ok_or(KeyFault::Kind("key of this keyring any more"))
+        found.zip(enrolment).ok_or(KeyFault::Changed("it has this key no more"))
     }
 }
 

@@ -8,6 +8,7 @@ use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand;
 use ringback_proto::access_request::{Kid, Ratchet, hpke_public};
 use ringback_proto::secret::Secret;
@@ -54,6 +55,9 @@ pub enum KeyFault {
         #[source]
         fault: Box<KeyFault>,
     },
+    /// Somebody else has changed it.
+    #[error("has changed meanwhile: {0}")]
+    Changed(&'static str),
     /// It is not a key file of that kind.
     #[error("is no {0}; make one with `ringback key`")]
     Kind(&'static str),
@@ -184,6 +188,12 @@ fn with_suffix(name: &Path, suffix: &str) -> PathBuf {
     name.push(".");
     name.push(suffix);
     PathBuf::from(name)
+}
+
+pub(crate) fn sha256(octets: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, octets).as_ref());
+    hash
 }
 
 pub(crate) fn hex(octets: &[u8]) -> String {

@@ -11,7 +11,6 @@ use std::str::FromStr;
 use argon2::password_hash::phc::{Output, PasswordHash, Salt};
 use argon2::password_hash::{CustomizedPasswordHasher, PasswordVerifier};
 use argon2::{Argon2, Params};
-use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ringback_proto::gate::Identity;
@@ -19,7 +18,7 @@ use ringback_proto::secret::Secret;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::keys::{self, KeyFault, hex, unhex};
+use crate::keys::{self, KeyFault, hex, sha256, unhex};
 use crate::limits;
 
 /// Everybody of one users file.
@@ -183,9 +182,7 @@ fn digest_secret(user: &str, realm: &Realm, password: &str) -> Secret<32> {
 }
 
 fn fingerprint(octets: &[u8]) -> Secret<32> {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(digest(&SHA256, octets).as_ref());
-    Secret::new(hash)
+    Secret::new(sha256(octets))
 }
 
 #[derive(Default)]

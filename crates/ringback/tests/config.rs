@@ -77,6 +77,28 @@ fn a_grant_that_cannot_be_kept_is_a_mistake() -> Result<()> {
 }
 
 #[test]
+fn a_service_that_no_client_could_use_is_a_mistake() -> Result<()> {
+    let fleet = Fleet::new()?;
+    let public = std::fs::read_to_string(fleet.path("public.toml"))?;
+    let end_to_end = "port = 2222\nlevel = \"end-to-end\"";
+    for (from, to, mistake) in [
+        (
+            end_to_end,
+            format!("http = true\nforwarded = true\n{end_to_end}"),
+            "nothing is read here",
+        ),
+        ("id = 4\n", "id = 65535\n".to_owned(), "must be a whole number from 0 to 65534"),
+    ] {
+        assert!(public.contains(from), "no {from:?}");
+        std::fs::write(fleet.path("wrong.toml"), public.replacen(from, &to, 1))?;
+        let told = fleet.ringback(&["check", "--config", "wrong.toml"])?;
+        assert_eq!(told.status.code(), BAD_USAGE, "{to}: {}", said(&told));
+        assert!(said(&told).contains(mistake), "no {mistake:?} in {}", said(&told));
+    }
+    Ok(())
+}
+
+#[test]
 fn all_mistakes_are_told_at_once_and_nothing_is_bound() -> Result<()> {
     let fleet = Fleet::new()?;
     let text = "[public]\nidentity = \"public.key\"\nstate = \"state\"\ndial_back = \"here\"\n\

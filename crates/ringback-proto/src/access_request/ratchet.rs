@@ -3,6 +3,9 @@
 //! Pure: when it turns is the sealing end's to say, where it is kept the shells'. Whoever steals the
 //! keys of one epoch can follow to later ones and never return to earlier ones.
 
+use std::iter::successors;
+use std::sync::OnceLock;
+
 use hkdf::Hkdf;
 use sha2::Sha256;
 
@@ -12,12 +15,15 @@ use crate::secret::Secret;
 
 /// The shared keys of one key id at the end that opens: this epoch's, and a few before it for the
 /// signals that are still under way.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Ratchet {
     epoch: u32,
     psk: Secret<32>,
     /// The latest first.
     previous: Vec<Secret<32>>,
+    /// The next first, worked out once: the epoch stands in clear in a signal, and a stranger may say
+    /// the farthest as often as it likes.
+    later: OnceLock<Vec<Secret<32>>>,
 }
 
 /// The shared key of the epoch after that of `psk`.
@@ -28,13 +34,13 @@ pub fn next_epoch(psk: &Secret<32>) -> Secret<32> {
 impl Ratchet {
     /// Stands at an epoch and knows none before it.
     pub fn new(epoch: u32, psk: Secret<32>) -> Self {
-        Self { epoch, psk, previous: Vec::new() }
+        Self { epoch, psk, previous: Vec::new(), later: OnceLock::new() }
     }
 
     /// As it was kept; of the previous keys, the latest first, no more than are ever needed.
     pub fn restored(epoch: u32, psk: Secret<32>, mut previous: Vec<Secret<32>>) -> Self {
         previous.truncate(PREVIOUS_EPOCHS);
-        Self { epoch, psk, previous }
+        Self { epoch, psk, previous, later: OnceLock::new() }
     }
 
     /// The epoch it stands at.
@@ -59,7 +65,7 @@ impl Ratchet {
         match back {
             0 => Some(self.psk.clone()),
             1..=PREVIOUS_EPOCHS => self.previous.get(back - 1).cloned(),
-            _ => self.turned_to(octet).map(|it| it.psk),
+            _ => self.later().get(usize::from(octet.wrapping_sub(low)) - 1).cloned(),
         }
     }
 
@@ -76,13 +82,34 @@ impl Ratchet {
         Some(turned)
     }
 
+    fn later(&self) -> &[Secret<32>] {
+        self.later.get_or_init(|| {
+            // Never moved to make room: that would leave copies behind.
+            let mut later = Vec::with_capacity(RATCHET_REACH.into());
+            let chain = successors(Some(next_epoch(&self.psk)), |psk| Some(next_epoch(psk)));
+            later.extend(chain.take(RATCHET_REACH.into()));
+            later
+        })
+    }
+
     fn turn(&mut self) {
         let next = next_epoch(&self.psk);
         self.previous.insert(0, std::mem::replace(&mut self.psk, next));
         self.previous.truncate(PREVIOUS_EPOCHS);
         self.epoch = self.epoch.wrapping_add(1);
+        self.later = OnceLock::new();
     }
 }
+
+/// What was worked out already makes no difference.
+impl PartialEq for Ratchet {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { epoch, psk, previous, later: _ } = self;
+        (epoch, psk, previous) == (&other.epoch, &other.psk, &other.previous)
+    }
+}
+
+impl Eq for Ratchet {}
 
 #[cfg(test)]
 mod tests {
@@ -91,7 +118,7 @@ mod tests {
     /// The shared keys of epochs 0, 1, 2, …
     fn chain(length: usize) -> Vec<Secret<32>> {
         let first = Secret::new(std::array::from_fn(|at| at as u8));
-        std::iter::successors(Some(first), |psk| Some(next_epoch(psk))).take(length).collect()
+        successors(Some(first), |psk| Some(next_epoch(psk))).take(length).collect()
     }
 
     #[test]
@@ -115,6 +142,7 @@ mod tests {
             let found = ratchet.psk_of(epoch as u8);
             assert_eq!(found.as_ref(), within.then_some(psk), "epoch {epoch}");
         }
+        assert_eq!(ratchet, Ratchet::new(0, chain[0].clone()).turned_to(100).unwrap());
         let beyond = ratchet.turned_to(228).unwrap().turned_to(3).unwrap();
         assert_eq!((beyond.epoch(), beyond.psk()), (259, &chain[259]));
         assert_eq!(beyond.psk_of(1), Some(chain[257].clone()));
@@ -133,6 +161,18 @@ mod tests {
             turned.turn();
             assert!(chain.iter().take(7).all(|old| old != turned.psk()));
         }
+    }
+
+    #[test]
+    fn later_epochs_are_worked_out_once_and_afresh_after_a_turn() {
+        let chain = chain(6);
+        let ratchet = Ratchet::new(0, chain[0].clone());
+        assert!(ratchet.psk_of(0).is_some() && ratchet.later.get().is_none());
+        assert_eq!(ratchet.psk_of(5).as_ref(), Some(&chain[5]));
+        assert_eq!(ratchet.later.get().map(Vec::len), Some(RATCHET_REACH.into()));
+        let turned = ratchet.turned_to(3).unwrap();
+        assert!(turned.later.get().is_none());
+        assert_eq!(turned.psk_of(5).as_ref(), Some(&chain[5]));
     }
 
     #[test]

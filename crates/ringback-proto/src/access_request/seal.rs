@@ -177,7 +177,8 @@ fn derive(exporter: &Secret<32>, header: &[u8], payload: &[u8], key: &Secret<16>
     }
 }
 
-pub(super) fn expand<const N: usize>(hkdf: &Hkdf<Sha256>, info: &[&[u8]]) -> Secret<N> {
+/// A key of its own for each purpose (RFC 5869, 2.3).
+pub(crate) fn expand<const N: usize>(hkdf: &Hkdf<Sha256>, info: &[&[u8]]) -> Secret<N> {
     let mut octets = Zeroizing::new([0; N]);
     hkdf.expand_multi_info(info, &mut *octets).expect("a key is below HKDF's limit");
     Secret::new(*octets)

@@ -32,8 +32,8 @@ enum State {
     },
 }
 
-/// The number of a call of an earlier life: none of this one has it.
-const LONG_AGO: u64 = 0;
+/// The number of a call of an earlier life: none of this one has it, and no probe.
+const LONG_AGO: u64 = u64::MAX;
 
 impl Breaker {
     /// How many seconds a signal of this call has to wait.

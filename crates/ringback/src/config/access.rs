@@ -39,20 +39,27 @@ pub enum Custody {
     Pass,
 }
 
+impl Access {
+    /// Everybody may.
+    pub fn open() -> Self {
+        Self {
+            level: Level::Open,
+            allow: Vec::new(),
+            clients: Vec::new(),
+            knock: Duration::ZERO,
+            users: None,
+            custody: Custody::Consume,
+        }
+    }
+}
+
 /// Knows the keys of [`read`] without reading any: who only answers DNS admits nobody, and has none
 /// of the files.
 pub(super) fn pass_over(section: &mut Section<'_>) -> Access {
     for key in ["level", "allow", "client", "users", "credential", "knock_minutes"] {
         section.has(key);
     }
-    Access {
-        level: Level::Open,
-        allow: Vec::new(),
-        clients: Vec::new(),
-        knock: Duration::ZERO,
-        users: None,
-        custody: Custody::Consume,
-    }
+    Access::open()
 }
 
 /// Reads `level` and what belongs to it from a `[[terminal.service]]` table.

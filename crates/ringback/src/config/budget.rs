@@ -44,7 +44,8 @@ pub(super) fn read(root: &mut Section<'_>) -> BudgetConfig {
             breaker_seconds: section.number("breaker_seconds", 1, 3600, defaults.breaker_seconds),
             tenants: BTreeMap::new(),
         };
-        let waiting = section.number("waiting_per_source", 1, 16_384, 20);
+        let waiting = WAITING_CLIENTS_PER_SOURCE as u64;
+        let waiting = section.number("waiting_per_source", 1, 16_384, waiting);
         config.waiting_per_source = usize::try_from(waiting).unwrap_or(WAITING_CLIENTS_PER_SOURCE);
         config.currency = section.text("currency").unwrap_or_default();
         if !config.currency.bytes().all(|it| it.is_ascii_alphanumeric()) {

@@ -11,7 +11,7 @@ use ringback_proto::switchboard::PublicKey;
 use ringback_proto::terminal::{ServiceId, TerminalName};
 
 use super::section::{Section, Source, is_host_and_port};
-use super::{Directory, ListedService, ListedTerminal, Mistakes, PublicConfig};
+use super::{Directory, ListedService, ListedTerminal, Mistakes, PublicConfig, text_of};
 use crate::keys;
 
 /// One terminal, as a client knows it.
@@ -41,8 +41,7 @@ pub struct ContactService {
 impl Contact {
     /// Reads and checks a contact file and the key files it names, relative to its own folder.
     pub fn load(file: &Path) -> Result<Self, Mistakes> {
-        let text = std::fs::read_to_string(file)
-            .map_err(|error| Mistakes::one(file, format!("cannot be read: {error}")))?;
+        let text = text_of(file)?;
         let folder = file.parent().unwrap_or(Path::new("."));
         let problems = |problems| Mistakes { file: file.to_owned(), problems };
         let source = Source::parse(&text, folder).map_err(problems)?;
@@ -97,12 +96,12 @@ fn read(root: &mut Section<'_>) -> Option<Contact> {
     let terminal_key = if has_terminal_key { root.public_key("terminal_key") } else { None };
     let mut services = BTreeMap::new();
     for (name, mut section) in root.named_sections("services") {
-        let id = u16::try_from(section.number("id", 0, 65_534, 0)).unwrap_or_default();
+        let id = section.service_id("id");
         let end_to_end = section.flag("end_to_end");
         if end_to_end && !has_terminal_key {
             section.wrong("end_to_end", "needs the contact's terminal_key");
         }
-        services.insert(name, ContactService { id: ServiceId(id), end_to_end });
+        services.insert(name, ContactService { id, end_to_end });
         section.finish();
     }
     let Some(mut proxy) = root.section("public_proxy") else {

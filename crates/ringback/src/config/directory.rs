@@ -312,7 +312,7 @@ impl Reader<'_> {
         let linger =
             section.seconds("linger_seconds", 0, 31_536_000, self.defaults.linger.as_secs());
         let spares = section.number("spares", 0, 8, 1);
-        let waiting = section.number("waiting", 1, 4_096, 64);
+        let waiting = section.number("waiting", 1, 4_096, WAITING_CLIENTS_PER_TERMINAL as u64);
         let tenant = self.tenant(section);
         let routes = self.routes(section, number.as_ref());
         let (services, published) = read_services(section, &mut self.raw, &Reading::WHOLE);
@@ -489,12 +489,12 @@ fn read_service(
     others: &[ListedService],
     reading: &Reading,
 ) -> Option<(ListedService, Option<String>)> {
-    let id = u16::try_from(section.number("id", 0, 65_535, 0)).ok()?;
+    let id = section.service_id("id");
     let port = u16::try_from(section.number("port", 1, 65_535, 80)).ok()?;
     let (http, tls) = (section.flag("http"), section.flag("tls"));
     let access = (reading.access)(section);
     let listed = ListedService {
-        id: ServiceId(id),
+        id,
         port,
         raw: section.text("raw"),
         http,
@@ -514,6 +514,9 @@ fn read_service(
     }
     if listed.forwarded && !listed.http {
         section.wrong("forwarded", "only requests reached by Host can carry it: set `http` too");
+    }
+    if listed.forwarded && listed.access.level == Level::EndToEnd {
+        section.wrong("forwarded", "nothing is read here of a service of level \"end-to-end\"");
     }
     if listed.access.level == Level::Http
         && (listed.raw.is_some() || (listed.tls && listed.tls_end.is_none()))

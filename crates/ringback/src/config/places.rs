@@ -10,7 +10,7 @@ use ringback_proto::switchboard::PublicKey;
 use ringback_proto::terminal::TerminalName;
 
 use super::section::{Section, Source};
-use super::{Mistakes, Problem};
+use super::{Mistakes, text_of};
 use crate::keyring::Keyring;
 use crate::keys;
 
@@ -64,9 +64,7 @@ impl Places {
     /// Reads a file; tells the mistakes of what it looks at.
     pub fn read(file: &Path) -> Result<Self, Mistakes> {
         let mistakes = |problems| Mistakes { file: file.to_owned(), problems };
-        let text = std::fs::read_to_string(file).map_err(|error| {
-            mistakes(vec![Problem::new(0, "", format!("cannot be read: {error}"))])
-        })?;
+        let text = text_of(file)?;
         let folder = file.parent().unwrap_or(Path::new("."));
         let source = Source::parse(&text, folder).map_err(mistakes)?;
         let places = read(&mut source.root());

@@ -215,13 +215,13 @@ fn read_subscription(
     }
     let mut services = BTreeMap::new();
     for mut service in section.sections("service") {
-        let id = u16::try_from(service.number("id", 0, 65_535, 0)).unwrap_or_default();
-        let grant = grant::read(&mut service, name.as_ref(), ServiceId(id));
+        let id = service.service_id("id");
+        let grant = grant::read(&mut service, name.as_ref(), id);
         let address = service.host_and_port("address");
         let proxy_protocol = service.flag("proxy_protocol");
         let target = address.map(|address| ServiceTarget { address, proxy_protocol, grant });
         if let Some(target) = target
-            && services.insert(ServiceId(id), target).is_some()
+            && services.insert(id, target).is_some()
         {
             service.wrong("id", "another service of this terminal has this id");
         }

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use ringback_proto::switchboard::PublicKey;
+use ringback_proto::terminal::ServiceId;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -193,6 +194,12 @@ impl<'a> Section<'a> {
     /// A duration in whole seconds within bounds, or the default if missing.
     pub fn seconds(&mut self, key: &'static str, least: u64, most: u64, default: u64) -> Duration {
         Duration::from_secs(self.number(key, least, most, default))
+    }
+
+    /// A service's id, 0 if missing. On the wire the highest number stands for the only service.
+    pub fn service_id(&mut self, key: &'static str) -> ServiceId {
+        let id = self.number(key, 0, u64::from(u16::MAX) - 1, 0);
+        ServiceId(u16::try_from(id).unwrap_or_default())
     }
 
     /// A path, relative to the file's folder, that must be given.
@@ -381,7 +388,7 @@ impl<'a> Section<'a> {
 }
 
 /// Whether a text is `host:port`.
-pub(super) fn is_host_and_port(text: &str) -> bool {
+pub(crate) fn is_host_and_port(text: &str) -> bool {
     let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
     port.is_some_and(|(_, port)| port.parse::<u16>().is_ok())
 }

@@ -21,7 +21,7 @@ use crate::limits::{
 use crate::socket;
 use crate::splice::{Leg, Proof};
 use crate::tunnel::inner::{self, Inner};
-use crate::tunnel::{Asks, Carrier, Dialer, Identity, Talk};
+use crate::tunnel::{Asks, Carrier, Dialer, Identity, NoTunnel, Talk};
 
 /// What every call needs to know.
 #[derive(Debug)]
@@ -90,7 +90,9 @@ impl Agent {
         let dialed = dialer.dial(stream, &self.contact.public_key, Asks::Client);
         let tunnel = match timeout(HELLO_PATIENCE, dialed).await {
             Ok(Ok(tunnel)) => tunnel,
-            Ok(Err(fault)) => return Err(Fault::Stranger(fault)),
+            Ok(Err(fault)) if fault.is_permanent() => return Err(Fault::Stranger(fault)),
+            Ok(Err(NoTunnel::Handshake(cut))) => return Err(Fault::Unreachable(cut)),
+            Ok(Err(fault @ NoTunnel::Protocol)) => return Err(Fault::Stranger(fault)),
             Err(late) => return Err(Fault::Unreachable(late.into())),
         };
         let mut talk = Talk::new(tunnel);

@@ -163,8 +163,15 @@ async fn dial(code: &Code, identity: Identity, key: &OfferKey) -> anyhow::Result
     let dialer = Dialer::new(identity);
     let dialed = dialer.dial(stream, &code.public_key, Asks::Enrolment);
     let tunnel = timeout(HELLO_PATIENCE, dialed).await.context("no handshake in time")?;
-    let tunnel = tunnel.with_context(|| {
-        format!("RB-PEER: who answers at {address} is not the public proxy that has made the code")
+    let tunnel = tunnel.map_err(|fault| {
+        let told = if fault.is_permanent() {
+            format!(
+                "RB-PEER: who answers at {address} is not the public proxy that has made the code"
+            )
+        } else {
+            format!("the public proxy at {address} has hung up: try again")
+        };
+        anyhow::Error::new(fault).context(told)
     })?;
     let talk = Talk::new(tunnel);
     let exporter = talk.tunnel().exporter(&Sid(key.id.0));
@@ -251,7 +258,7 @@ fn identity(file: &Path) -> anyhow::Result<Identity> {
         let public = file.with_extension("pub");
         let secret = Identity::generate()?;
         let made = Identity::from_pem(&secret)?;
-        let pem = pem::encode(&pem::Pem::new("PUBLIC KEY", made.public_key().0.to_vec()));
+        let pem = keys::public_key_text(made.public_key());
         state::replace(file, secret.as_bytes())?;
         state::replace_as(&public, pem.as_bytes(), 0o644)?;
         println!("wrote {}", file.display());

@@ -13,7 +13,7 @@ use ringback_proto::switchboard::PublicKey;
 
 use crate::config::{Config, Places, Problem};
 use crate::keyring::Keyring;
-use crate::keys::hex;
+use crate::keys::{hex, public_key_text};
 use crate::state;
 
 const STARTER: &str = r#"# A private proxy: it hears rings, connects to the terminal, dials back. `ringback check` tells
@@ -134,7 +134,7 @@ fn public_proxy(
 ) -> anyhow::Result<(String, String)> {
     let name = format!("public-{}", hex(&public_key.0[12..16]));
     let key_file = fs::canonicalize(keyring.folder())?.join(format!("{name}.pub"));
-    let pem = pem::encode(&pem::Pem::new("PUBLIC KEY", public_key.0.to_vec()));
+    let pem = public_key_text(public_key);
     state::replace(&key_file, pem.as_bytes())?;
     let folder = file.parent().filter(|it| !it.as_os_str().is_empty());
     let folder = fs::canonicalize(folder.unwrap_or(Path::new(".")))?;

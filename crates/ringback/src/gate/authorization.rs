@@ -5,13 +5,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use aws_lc_rs::digest::{SHA256, digest};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use ringback_proto::secret::Secret;
 use zeroize::Zeroizing;
 
-use crate::keys::{hex, unhex};
+use crate::ingress::credential::basic;
+use crate::keys::{hex, sha256, unhex};
 
 /// A credential, by its scheme.
 pub(super) enum Authorization {
@@ -42,7 +40,7 @@ impl Authorization {
         let (scheme, rest) = value.split_once(' ')?;
         let rest = rest.trim_matches(' ');
         if scheme.eq_ignore_ascii_case("basic") {
-            return Self::basic(rest);
+            return basic(rest).map(|(user, password)| Self::Basic { user, password });
         }
         if scheme.eq_ignore_ascii_case("digest") {
             return Digest::parse(rest).map(Self::Digest);
@@ -50,17 +48,6 @@ impl Authorization {
         let token = |it: u8| it.is_ascii_alphanumeric() || b"-._~+/=".contains(&it);
         let bearer = scheme.eq_ignore_ascii_case("bearer") && rest.bytes().all(token);
         (bearer && !rest.is_empty()).then(|| Self::Bearer(Zeroizing::new(rest.to_owned())))
-    }
-
-    fn basic(token: &str) -> Option<Self> {
-        let octets = Zeroizing::new(STANDARD.decode(token).ok()?);
-        let text = std::str::from_utf8(&octets).ok()?;
-        if text.chars().any(char::is_control) {
-            return None;
-        }
-        let (user, password) = text.split_once(':')?;
-        let password = Zeroizing::new(password.to_owned());
-        Some(Self::Basic { user: user.to_owned(), password })
     }
 }
 
@@ -91,19 +78,13 @@ impl Digest {
 
     /// Whether whoever made the answer knows the secret, H(A1) (RFC 7616, 3.4.1).
     pub(super) fn is_made_with(&self, secret: &Secret<32>, method: &str) -> bool {
-        let request = hash(&format!("{method}:{}", self.target));
+        let request = sha256(format!("{method}:{}", self.target).as_bytes());
         let secret = Zeroizing::new(hex(secret.expose()));
         let Self { nonce, count_text, client_nonce, .. } = self;
         let said =
             format!("{}:{nonce}:{count_text}:{client_nonce}:auth:{}", *secret, hex(&request));
-        Secret::new(hash(&Zeroizing::new(said))) == self.response
+        Secret::new(sha256(Zeroizing::new(said).as_bytes())) == self.response
     }
-}
-
-fn hash(text: &str) -> [u8; 32] {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
-    hash
 }
 
 /// Reads `name=value` or `name="value"`, with commas between them (RFC 9110, 11.2). One that comes
@@ -204,7 +185,7 @@ mod tests {
         assert_eq!((&it.user[..], &it.target[..], it.count), ("Mufasa", "/dir/index.html", 1));
         let secret = |password| {
             let said = format!("Mufasa:http-auth@example.org:{password}");
-            Secret::new(hash(&said))
+            Secret::new(sha256(said.as_bytes()))
         };
         assert!(it.is_made_with(&secret("Circle of Life"), "GET"));
         assert!(!it.is_made_with(&secret("Circle of Life"), "POST"));
@@ -271,7 +252,7 @@ mod tests {
     #[test]
     fn no_mutation_of_a_field_panics_or_still_fits() {
         let example = example();
-        let secret = Secret::new(hash("Mufasa:http-auth@example.org:Circle of Life"));
+        let secret = Secret::new(sha256(b"Mufasa:http-auth@example.org:Circle of Life"));
         let mut number: u32 = 7;
         let mut next = |end: usize| {
             number = number.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

@@ -8,9 +8,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::ensure;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use ringback_proto::gate::Level;
+use ringback_proto::gate::{Level, Source};
 use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
@@ -28,24 +26,31 @@ const NOBODY: [IpAddr; 2] = [
 /// Checks that every service's access check refuses what it must; an error if one does not.
 pub async fn self_test(directory: &Directory) -> anyhow::Result<()> {
     let services = directory.terminals().flat_map(|it| it.services.iter().map(move |of| (it, of)));
-    let mut tested = BTreeSet::new();
+    let mut tested = Tested::new();
     for (terminal, service) in services {
-        // The check of a password takes its time: once for each file is enough.
-        let anew = service.access.users.as_ref().is_some_and(|it| tested.insert(it.print()));
-        let mut wrong = wrong_credentials()?;
-        wrong.truncate(if anew { wrong.len() } else { wrong.len() - 1 });
+        let access = &service.access;
+        let wrong = wrong_credentials(access, &mut tested)?;
         // A gate of its own, so that its failures count for nobody, and no lockout speaks for it.
         let gate = Gate::new(TaskTracker::new())?;
-        let admits = async |credential: &Credential, from| {
-            let showing = Showing { credential: credential.clone(), ..Showing::default() };
-            gate.weigh(&service.access, &showing, from).await.is_ok()
-        };
-        if let Some(what) = flaw(&service.access, &wrong, admits).await {
+        if let Some(what) = flaw(access, &wrong, checked_by(&gate, access)).await {
             let (name, id) = (&terminal.name, service.id);
             anyhow::bail!("RB-SELF-TEST: service {id} of {name} admits {what}");
         }
     }
     Ok(())
+}
+
+/// How a gate checks what a client shows: at level `knock` by the log-in that would arm its source.
+fn checked_by(gate: &Gate, access: &Access) -> impl AsyncFn(&Credential, IpAddr) -> bool {
+    async move |credential: &Credential, from| {
+        if let (Level::Knock, Some(users), Credential::Login { user, password }) =
+            (access.level, &access.users, credential)
+        {
+            return gate.log_in(users, user, password.clone(), Source::of(from)).await.is_ok();
+        }
+        let showing = Showing { credential: credential.clone(), ..Showing::default() };
+        gate.weigh(access, &showing, from).await.is_ok()
+    }
 }
 
 /// What one access check admits and must not.
@@ -64,7 +69,7 @@ async fn flaw(
     if everywhere {
         return Some("whoever shows nothing, from anywhere");
     }
-    if access.level != Level::Http {
+    if !matches!(access.level, Level::Http | Level::Knock) {
         return None;
     }
     for from in NOBODY {
@@ -80,10 +85,16 @@ async fn flaw(
     None
 }
 
-/// Credentials that nobody has; the last one is the only one that is hashed for.
-fn wrong_credentials() -> anyhow::Result<Vec<(Credential, &'static str)>> {
+/// Users files by their print, each for one way to ask for a password of theirs.
+type Tested = BTreeSet<([u8; 32], Level)>;
+
+/// Credentials that nobody has. One is hashed for, which takes its time: it is there once for each
+/// users file and level.
+fn wrong_credentials(
+    access: &Access,
+    tested: &mut Tested,
+) -> anyhow::Result<Vec<(Credential, &'static str)>> {
     let random = hex(&keys::random::<16>()?);
-    let basic = STANDARD.encode(format!("{random}:{random}"));
     let digest = format!(
         "Digest username=\"{random}\", realm=\"{random}\", nonce=\"{random}\", uri=\"/\", \
          algorithm=SHA-256, qop=auth, nc=00000001, cnonce=\"{random}\", response=\"{random}{random}\""
@@ -97,15 +108,19 @@ fn wrong_credentials() -> anyhow::Result<Vec<(Credential, &'static str)>> {
         user: user.to_owned(),
         password: Zeroizing::new(password.to_owned()),
     };
-    let cases = vec![
+    let mut cases = vec![
         (Credential::Odd, "a credential that is none"),
         (field(""), "an empty credential"),
         (field("Basic Og=="), "an empty name and password"),
         (field(&digest), "a random digest"),
         (field(&format!("Bearer {random}")), "a random token"),
         (login("", ""), "an empty login"),
-        (field(&format!("Basic {basic}")), "a random password"),
     ];
+    if let Some(users) = &access.users
+        && tested.insert((users.print(), access.level))
+    {
+        cases.push((login(&random, &random), "a random password"));
+    }
     ensure!(cases.len() < crate::limits::FAILURES as usize, "the self-test locks itself out");
     Ok(cases)
 }
@@ -113,31 +128,25 @@ fn wrong_credentials() -> anyhow::Result<Vec<(Credential, &'static str)>> {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Duration;
 
     use super::*;
-    use crate::config::Custody;
     use crate::users::Users;
 
     fn access(level: Level, allow: &[&str]) -> Access {
         let users = format!("lee:bearer:{}", "0".repeat(64));
+        let known = matches!(level, Level::Http | Level::Knock);
         Access {
             level,
             allow: allow.iter().map(|it| it.parse().unwrap()).collect(),
-            clients: Vec::new(),
-            knock: Duration::ZERO,
-            users: (level == Level::Http).then(|| Arc::new(Users::parse(&users).unwrap())),
-            custody: Custody::Consume,
+            users: known.then(|| Arc::new(Users::parse(&users).unwrap())),
+            ..Access::open()
         }
     }
 
     async fn real(access: &Access) -> Option<&'static str> {
         let gate = Gate::new(TaskTracker::new()).unwrap();
-        let admits = async |credential: &Credential, from| {
-            let showing = Showing { credential: credential.clone(), ..Showing::default() };
-            gate.weigh(access, &showing, from).await.is_ok()
-        };
-        flaw(access, &wrong_credentials().unwrap(), admits).await
+        let wrong = wrong_credentials(access, &mut Tested::new()).unwrap();
+        flaw(access, &wrong, checked_by(&gate, access)).await
     }
 
     #[tokio::test]
@@ -159,10 +168,26 @@ mod tests {
             let found = flaw(&access(level, &[]), &[], async |_: &Credential, _| true).await;
             assert_eq!(found, Some("whoever shows nothing, from anywhere"), "{level}");
         }
-        let (http, all) = (access(Level::Http, &[]), wrong_credentials().unwrap());
-        for (wrong, what) in &all {
-            let found = flaw(&http, &all, async |it: &Credential, _| it == wrong).await;
-            assert_eq!(found, Some(*what));
+        for level in [Level::Http, Level::Knock] {
+            let access = access(level, &[]);
+            let all = wrong_credentials(&access, &mut Tested::new()).unwrap();
+            assert_eq!(all.last().unwrap().1, "a random password");
+            for (wrong, what) in &all {
+                let lax = async |it: &Credential, _| it == wrong;
+                assert_eq!(flaw(&access, &all, lax).await, Some(*what), "{level}");
+            }
         }
+    }
+
+    #[test]
+    fn a_users_file_is_hashed_for_once_at_each_level_that_asks_for_it() {
+        let (http, knock) = (access(Level::Http, &[]), access(Level::Knock, &[]));
+        let mut tested = Tested::new();
+        let mut hashed = |access: &Access| {
+            let cases = wrong_credentials(access, &mut tested).unwrap();
+            cases.iter().any(|(_, what)| *what == "a random password")
+        };
+        assert!(hashed(&knock) && hashed(&http), "one way to ask stands for another");
+        assert!(!hashed(&http) && !hashed(&knock) && !hashed(&access(Level::Mtls, &[])));
     }
 }

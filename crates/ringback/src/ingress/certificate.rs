@@ -3,8 +3,9 @@
 //! Reads certificates that have been verified, and judges none. The subject's common name is not
 //! looked at (RFC 9525, 2), and a URI is never a client's name: it has a colon.
 
-use aws_lc_rs::digest::{SHA256, digest};
 use ringback_proto::gate::{Identity, NoIdentity};
+
+use crate::keys::{hex, sha256};
 
 const SEQUENCE: u8 = 0x30;
 const OBJECT_IDENTIFIER: u8 = 0x06;
@@ -27,9 +28,7 @@ pub(super) fn identity(certificate: &[u8]) -> Result<Identity, NoIdentity> {
 
 /// As many digits of SHA-256 as a client's name has room for.
 fn fingerprint(certificate: &[u8]) -> Result<Identity, NoIdentity> {
-    let hash = digest(&SHA256, certificate);
-    let digits: String = hash.as_ref()[..28].iter().map(|it| format!("{it:02x}")).collect();
-    Identity::parse(&format!("sha256-{digits}"))
+    Identity::parse(&format!("sha256-{}", hex(&sha256(certificate)[..28])))
 }
 
 fn alternative_names(certificate: &[u8]) -> Option<Elements<'_>> {

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 /// What a client has shown with its request.
@@ -36,6 +38,19 @@ pub enum Credential {
 /// A head's SHA-256: by it the head that was weighed is known again when it is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadPrint(pub(super) [u8; 32]);
+
+/// The name and the password of a Basic credential, as they stand behind its scheme (RFC 7617, 2).
+///
+/// Strict: what two readers could understand in two ways is understood in none.
+pub(crate) fn basic(token: &str) -> Option<(String, Zeroizing<String>)> {
+    let octets = Zeroizing::new(STANDARD.decode(token.trim_matches(' ')).ok()?);
+    let text = std::str::from_utf8(&octets).ok()?;
+    if text.chars().any(char::is_control) {
+        return None;
+    }
+    let (user, password) = text.split_once(':')?;
+    Some((user.to_owned(), Zeroizing::new(password.to_owned())))
+}
 
 /// Shows the kind only.
 impl fmt::Debug for Credential {

@@ -3,12 +3,12 @@
 //! Reads that, in one go, and nothing else: framing, bodies and later requests are between
 //! the client and the service, who both get every octet as it was sent.
 
-use aws_lc_rs::digest::{SHA256, digest};
 use httparse::{EMPTY_HEADER, Error, Header, Request, Status};
 use ringback_proto::terminal::TerminalName;
 use zeroize::Zeroizing;
 
 use super::{Asked, Cause, Credential, HeadPrint, Protocol};
+use crate::keys::sha256;
 use crate::limits;
 
 /// How HTTP/2 begins when nobody has been asked (RFC 9113, 3.4).
@@ -34,9 +34,7 @@ pub fn ask(octets: &[u8]) -> Result<Option<Asked>, Cause> {
 
 /// What a head is known again by.
 pub(super) fn print(head: &[u8]) -> HeadPrint {
-    let mut print = [0; 32];
-    print.copy_from_slice(digest(&SHA256, head).as_ref());
-    HeadPrint(print)
+    HeadPrint(sha256(head))
 }
 
 impl<'h> Head<'h> {

@@ -5,9 +5,6 @@
 
 use std::time::Duration;
 
-use base64::alphabet;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
-use base64::engine::{DecodePaddingMode, Engine};
 use ringback_proto::gate::Source;
 use ringback_proto::refusal::Refusal;
 use ringback_proto::terminal::TerminalName;
@@ -15,9 +12,10 @@ use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
+use super::credential::basic;
 use super::http::{Head, path};
 use super::refuse::{self, Audience};
-use super::{Cause, ClientStream, Protocol, Unnamed};
+use super::{Cause, ClientStream, Credential, Protocol, Unnamed};
 use crate::limits;
 
 /// Where the page is at every terminal that has one.
@@ -87,7 +85,7 @@ pub async fn hear(stream: &mut ClientStream) -> Result<Visit, Unnamed> {
     let encrypted = stream.scheme() == "https";
     let hearing = async {
         let (octets, mut visit) = stream.until(|octets| visit(octets, encrypted)).await?;
-        drop(Zeroizing::new(stream.take_off(octets).await?));
+        stream.take_off(octets).await?;
         if let Wanted::Form(octets) = visit.wanted {
             let mut body = Zeroizing::new(vec![0; octets]);
             stream.read_exact(&mut body).await.map_err(|_| Cause::Left)?;
@@ -236,17 +234,19 @@ fn clock_time(unix_seconds: u64) -> String {
 /// Reads a whole head.
 fn visit(octets: &[u8], encrypted: bool) -> Result<Option<(usize, Visit)>, Cause> {
     let Some(head) = Head::parse(octets)? else { return Ok(None) };
-    let basic = head.values("authorization").next();
-    let wanted = match (head.method, basic) {
-        ("GET" | "HEAD", None) => Wanted::Page,
-        ("GET", Some(value)) => {
+    let credential = head.credential("authorization");
+    let wanted = match (head.method, &credential) {
+        ("GET" | "HEAD", Credential::Nothing) => Wanted::Page,
+        ("GET", Credential::Field { value, .. }) => {
             basic_log_in(value).map_or(Wanted::Else("400 Bad Request"), Wanted::LogIn)
         }
+        ("GET", Credential::Odd | Credential::Login { .. }) => Wanted::Else("400 Bad Request"),
         ("POST", _) => form_to_follow(&head),
         (_, _) => Wanted::Else("405 Method Not Allowed"),
     };
     let audience = Audience::of(octets);
-    let visit = Visit { wanted, audience, basic: basic.is_some(), encrypted };
+    let basic = credential != Credential::Nothing;
+    let visit = Visit { wanted, audience, basic, encrypted };
     Ok(Some((head.octets, visit)))
 }
 
@@ -271,22 +271,10 @@ fn form_to_follow(head: &Head<'_>) -> Wanted {
     }
 }
 
-/// RFC 7617, 2.
-fn basic_log_in(value: &[u8]) -> Option<LogIn> {
-    let (scheme, credentials) = value.split_at_checked(6)?;
-    if !scheme.eq_ignore_ascii_case(b"basic ") {
-        return None;
-    }
-    let octets = base64(credentials.trim_ascii())?;
-    let (user, password) = std::str::from_utf8(&octets).ok()?.split_once(':')?;
-    Some(LogIn::new(user, password))
-}
-
-/// With its padding or without (RFC 4648, 3.2): clients differ.
-fn base64(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    let config =
-        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
-    GeneralPurpose::new(&alphabet::STANDARD, config).decode(text).ok().map(Zeroizing::new)
+fn basic_log_in(value: &str) -> Option<LogIn> {
+    let (scheme, token) = value.split_once(' ')?;
+    let (user, password) = basic(token).filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
+    Some(LogIn { user: Zeroizing::new(user), password })
 }
 
 /// The form's two fields, each exactly once, and no other.
@@ -365,15 +353,25 @@ mod tests {
     #[test]
     fn a_log_in_is_read_from_basic_authentication_and_from_nothing_like_it() {
         let read = |value: &str| {
-            let it = basic_log_in(value.as_bytes())?;
+            let it = basic_log_in(value)?;
             Some((it.user.to_string(), it.password.to_string()))
         };
         let both = |user: &str, password: &str| Some((user.to_owned(), password.to_owned()));
         assert_eq!(read("Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="), both("Aladdin", "open sesame"));
         assert_eq!(read("basic  dGVzdDoxMjPCow=="), both("test", "123£"));
-        assert_eq!(read("Basic bGVlOg"), both("lee", ""));
-        for wrong in ["Basic", "Basic ====", "Basic bGVl", "Basic b\x7f", "Bearer bGVlOg", ""] {
+        assert_eq!(read("Basic bGVlOg=="), both("lee", ""));
+        for wrong in ["Basic", "Basic bGVlOg", "Basic bGVl", "Basic b\x7f", "Bearer bGVlOg==", ""] {
             assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn of_two_log_ins_in_one_head_none_counts() {
+        let lee = "Authorization: Basic bGVlOmE=\r\n";
+        for (fields, counts) in [(lee.to_owned(), true), (lee.repeat(2), false)] {
+            let head = format!("GET {PATH} HTTP/1.1\r\nHost: car.example\r\n{fields}\r\n");
+            let (_, visit) = visit(head.as_bytes(), true).unwrap().unwrap();
+            assert_eq!(visit.log_in().is_some(), counts, "{fields}");
         }
     }
 

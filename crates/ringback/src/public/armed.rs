@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use ringback_proto::access_request::Kid;
 use ringback_proto::gate::{Identity, Source};
 use ringback_proto::terminal::ServiceId;
+use tracing::{debug, info};
 
 use crate::limits::{ARMED, ARMED_PER_SERVICE};
 
@@ -39,6 +40,9 @@ struct Knock {
 impl Armed {
     /// Arms a source for a service: it is open to it for as long as it says.
     pub(super) fn arm(&self, port: Port, source: Source, identity: Identity, now: Instant) {
+        let (kid, service) = port;
+        info!(%kid, %service, "a source is armed");
+        debug!(%kid, %service, %source, %identity, "by whom, and where");
         let mut table = self.table();
         table.disarm(port, source);
         let sources = table.ports.get(&port);

@@ -8,47 +8,71 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringback_proto::door::{Reply, Request, Want};
-use ringback_proto::gate::{Identity, Level, Shown, Source, admit};
+use ringback_proto::gate::{Admitted, Identity, Level, Shown, Source, admit};
 use ringback_proto::refusal::Refusal;
 use ringback_proto::switchboard::PublicKey;
 use ringback_proto::terminal::ServiceId;
+use tokio::sync::OwnedSemaphorePermit;
 use tracing::debug;
 
 use super::House;
 use super::armed::Armed;
 use super::clients;
 use super::doorway::{Guest, Wish};
+use super::lobby::Place;
 use crate::clock;
 use crate::config::{ListedService, ListedTerminal};
 use crate::ingress::{self, Protocol};
 use crate::tunnel::Tunnel;
 
-/// Serves a client whose request is whole; it loses to those who were here before.
-pub(super) async fn serve(house: Arc<House>, tunnel: Tunnel, request: Request, from: SocketAddr) {
-    let Ok(seat) = house.seats.clone().try_acquire_owned() else {
-        return refuse(tunnel, Refusal::Busy).await;
-    };
+/// Serves a client whose request is whole. It keeps its place for as long as there is only something
+/// to be told: anybody can make a key, and who may not ring takes no seat from who may.
+pub(super) async fn serve(
+    house: Arc<House>,
+    tunnel: Tunnel,
+    request: Request,
+    from: SocketAddr,
+    place: Place,
+) {
     debug!(%from, name = %request.name, want = ?request.want, "client with a key");
-    let key = *tunnel.peer();
-    let found = find(&house, &request, &key);
-    let (terminal, service, shown) = match found {
-        Ok(found) => found,
-        Err(refusal) => return refuse(tunnel, refusal).await,
-    };
-    let source = Source::of(from.ip());
-    match request.want {
-        Want::Knock => match knock(&house.armed, &terminal, request.service, &key, source) {
-            Some(armed) => ingress::tell(tunnel.into(), Reply::Armed(armed).encode()).await,
-            None => refuse(tunnel, Refusal::NotArmed).await,
-        },
-        Want::Connect => match admit(service.access.level, shown, source) {
-            Some(admitted) => {
-                let wish = Wish { terminal, service, protocol: Protocol::Keyed, head: None };
-                let guest = Guest { stream: tunnel.into(), wish, admitted, seat };
-                clients::begin(house, from, guest).await;
+    match let_in(&house, tunnel.peer(), &request, from) {
+        Ok((wish, admitted, seat)) => {
+            drop(place);
+            let guest = Guest { stream: tunnel.into(), wish, admitted, seat };
+            clients::begin(house, from, guest).await;
+        }
+        Err(reply) => {
+            debug!(%from, ?reply, "client with a key is not joined");
+            tokio::select! {
+                () = ingress::tell(tunnel.into(), reply.encode()) => {}
+                () = place.lost() => debug!(%from, "its place was needed"),
             }
-            None => refuse(tunnel, Refusal::NotAllowed).await,
-        },
+        }
+    }
+}
+
+/// Lets in who may ring, the newest last; for any other there is only this reply.
+fn let_in(
+    house: &House,
+    key: &PublicKey,
+    request: &Request,
+    from: SocketAddr,
+) -> Result<(Wish, Admitted, OwnedSemaphorePermit), Reply> {
+    let refused = |refusal: Refusal| Reply::Refused(refusal.into());
+    let source = Source::of(from.ip());
+    let (terminal, service, shown) = find(house, request, key).map_err(refused)?;
+    match request.want {
+        Want::Knock => {
+            let armed = knock(&house.armed, &terminal, request.service, key, source);
+            Err(armed.map_or(refused(Refusal::NotArmed), Reply::Armed))
+        }
+        Want::Connect => {
+            let admitted = admit(service.access.level, shown, source);
+            let admitted = admitted.ok_or(refused(Refusal::NotAllowed))?;
+            let seat = house.seats.clone().try_acquire_owned();
+            let seat = seat.map_err(|_| refused(Refusal::Busy))?;
+            Ok((Wish { terminal, service, protocol: Protocol::Keyed, head: None }, admitted, seat))
+        }
     }
 }
 
@@ -128,17 +152,12 @@ fn identity(service: &ListedService, key: &PublicKey) -> Option<Identity> {
     listed.map(|(identity, _)| identity.clone())
 }
 
-async fn refuse(tunnel: Tunnel, refusal: Refusal) {
-    debug!(code = refusal.code(), "client with a key refused");
-    ingress::refuse(tunnel.into(), Protocol::Keyed, refusal).await;
-}
-
 #[cfg(test)]
 mod tests {
     use ringback_proto::terminal::TerminalName;
 
     use super::*;
-    use crate::config::{Access, Custody};
+    use crate::config::Access;
 
     const LEE: PublicKey = PublicKey([1; 44]);
     const NOBODY: PublicKey = PublicKey([2; 44]);
@@ -207,14 +226,7 @@ mod tests {
             tls: false,
             forwarded: false,
             tls_end: None,
-            access: Access {
-                level,
-                allow: Vec::new(),
-                clients,
-                knock: Duration::from_secs(600),
-                users: None,
-                custody: Custody::Consume,
-            },
+            access: Access { level, clients, ..Access::open() },
         }
     }
 }

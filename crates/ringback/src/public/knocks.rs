@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ringback_proto::gate::{Identity, Level, Source};
 use ringback_proto::refusal::Refusal;
-use tracing::{debug, info};
+use tracing::debug;
 
 use super::armed::Armed;
 use crate::clock;
@@ -73,8 +73,6 @@ async fn open(
     for service in knocks(terminal) {
         match users.who(service, source, log_in).await {
             Ok(identity) => {
-                debug!(%kid, service = %service.id, %source, %identity, "knocked");
-                info!(%kid, service = %service.id, "a source is armed");
                 armed.arm((kid, service.id), source, identity, clock::now());
                 ports.extend(port(service));
             }
@@ -110,7 +108,7 @@ pub(super) mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
-    use crate::config::{Access, Custody};
+    use crate::config::Access;
 
     const OPEN: Duration = Duration::from_secs(600);
 
@@ -175,14 +173,7 @@ pub(super) mod tests {
             tenant: TenantName::default(),
             waiting: 1,
         };
-        let access = Access {
-            level: Level::Knock,
-            allow: Vec::new(),
-            clients: Vec::new(),
-            knock: OPEN,
-            users: None,
-            custody: Custody::Consume,
-        };
+        let access = Access { level: Level::Knock, knock: OPEN, ..Access::open() };
         let service = ListedService {
             id: ServiceId(1),
             port: 22,

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,7 @@ use super::{Happening, Role};
 use crate::clock;
 use crate::config::{Directory, ListedTerminal};
 use crate::keyring::{Keyring, keep_turned};
-use crate::keys::KeyFault;
+use crate::keys::{KeyFault, TerminalKeys};
 use crate::limits::{PROVE_ASKED_SECONDS, RATCHETS_AT_ONCE, REPLACED_KEYS};
 
 /// What the role remembers of keys beside its directory.
@@ -231,7 +232,7 @@ impl Role {
 
 /// Turns a key in its file. One that nobody has noted the age of begins its epoch now.
 fn turn(
-    file: &std::path::Path,
+    file: &Path,
     keyring: Option<&Keyring>,
     kid: Kid,
     every: u64,
@@ -251,10 +252,10 @@ fn turn(
     let keys = match kept {
         Some(keys) => keys,
         // Somebody else has turned it, or has put another key there: the next reload takes it over.
-        None => crate::keys::TerminalKeys::read(file)?,
+        None => TerminalKeys::read(file)?,
     };
     if keys.kid != kid {
-        return Err(KeyFault::Kind("key file with the key id that it had"));
+        return Err(KeyFault::Changed("it holds the keys of another key id"));
     }
     Ok((keys.sealing()?, keys.since))
 }

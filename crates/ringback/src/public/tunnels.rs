@@ -1,7 +1,8 @@
 //! One tunnel's story at the public proxy: handshake, hello, then what the switchboard orders.
 //!
 //! A stranger holds one of a bounded number of places until it has said a whole hello, and no
-//! longer than [`HELLO_PATIENCE`]. Whether its hello is true is the switchboard's to say.
+//! longer than [`HELLO_PATIENCE`]. Whoever has come for something else goes on elsewhere, with its
+//! place. Whether its hello is true is the switchboard's to say.
 
 use std::io;
 use std::net::SocketAddr;
@@ -34,8 +35,7 @@ pub(super) async fn serve(house: Arc<House>, stream: TcpStream, from: SocketAddr
     let (talk, hello, exporter) = match greeted {
         Ok(Ok(Greeted::DialBack(talk, hello, exporter))) => (talk, hello, exporter),
         Ok(Ok(Greeted::Client(tunnel, request))) => {
-            drop(place);
-            return keyed::serve(house, tunnel, request, from).await;
+            return keyed::serve(house, tunnel, request, from, place).await;
         }
         Ok(Ok(Greeted::Enrolment(tunnel))) => {
             return enrolment::serve(house, tunnel, from, place).await;

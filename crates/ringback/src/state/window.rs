@@ -9,9 +9,10 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::digest::{SHA256, digest};
 use ringback_proto::access_request::Kid;
 use ringback_proto::freshness::{Damaged, ReplayWindow};
+
+use crate::keys::sha256;
 
 /// Octets from one slot to the next: no disk and no page cache writes two of them at once.
 const BLOCK: usize = 4096;
@@ -111,8 +112,8 @@ fn whole(octets: &[u8], place: usize) -> Option<Slot> {
 }
 
 fn checksum(body: &[u8]) -> [u8; CHECKSUM] {
-    let digest = digest(&SHA256, body);
-    std::array::from_fn(|at| digest.as_ref()[at])
+    let digest = sha256(body);
+    std::array::from_fn(|at| digest[at])
 }
 
 #[cfg(test)]
