@@ -260,7 +260,9 @@ impl Keyed {
         Ok(Self {
             key: keys.sealing()?,
             private_proxy: private_proxy
-                .ok_or(KeyFault::Kind("key file for a public proxy (it is the private proxy's)"))?,
+                .ok_or(KeyFault::Not(
+                    "key file for a public proxy: it is the private proxy's; each side has a keyring of its own",
+                ))?,
             file: keyring.file(keys.kid),
             since: keys.since,
             asked: enrolment.and_then(|it| it.asked),

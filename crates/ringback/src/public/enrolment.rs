@@ -215,11 +215,11 @@ fn keep(keyring: &Keyring, keys: TerminalKeys, id: OfferId) -> Result<(), KeyFau
     let kid = keys.kid;
     let contents = held.contents()?;
     if contents.is_revoked(kid) || contents.keys().iter().any(|it| it.kid == kid) {
-        return Err(KeyFault::Kind("key id that is free; redeem the code again"));
+        return Err(KeyFault::Not("key id that is free; redeem the code again"));
     }
     // It may have been withdrawn while the other end kept its keys.
     if keyring.offer(id, clock::unix_seconds())?.is_none() {
-        return Err(KeyFault::Kind("offer that still stands"));
+        return Err(KeyFault::Not("offer that still stands"));
     }
     held.offered(keys)?;
     held.end_offer(id)
