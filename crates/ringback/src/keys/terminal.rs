@@ -145,7 +145,7 @@ impl TerminalKeys {
     pub fn sealing(&self) -> Result<SealingKey, KeyFault> {
         if self.hpke_private.is_some() {
             return Err(KeyFault::Not(
-                "key file for a public proxy: it is the private proxy's; each side has a keyring of its own",
+                "key file of a public proxy but a private one's: give each side its own",
             ));
         }
         let [.., epoch] = self.psk.epoch().to_be_bytes();
@@ -157,7 +157,7 @@ impl TerminalKeys {
     pub fn opening(&self) -> Result<OpeningKey, KeyFault> {
         if self.hpke_public.is_some() {
             return Err(KeyFault::Not(
-                "key file for a private proxy: it is the public proxy's; each side has a keyring of its own",
+                "key file of a private proxy but a public one's: give each side its own",
             ));
         }
         let (psk, hpke_private) = (self.psk.clone(), self.hpke_private.clone());
