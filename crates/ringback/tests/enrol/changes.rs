@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use ringback::keys::TerminalKeys;
 use tokio::time::{sleep, timeout};
 
-use super::house::{House, is_reset};
+use super::house::{House, REDEEM, is_reset};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_are_served_all_the_while_a_terminal_is_enrolled_anew() -> Result<()> {
@@ -104,8 +104,10 @@ async fn a_route_is_proved_three_times_an_hour_at_most() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proof_that_a_budget_forbids_says_so_and_does_not_count() -> Result<()> {
     let mut house = House::open("").await?;
-    house.said(house.redeem(&house.offer().await?).await?)?;
-    house.complete()?;
+    let listens = format!("1={}", house.terminal);
+    let decided = [&REDEEM[..], &["--service", &listens]].concat();
+    house.said(house.run(&decided, &house.offer().await?).await?)?;
+    house.connect_bearer()?;
     house.start("private", &["--config", "private/private.toml"]).await?;
     let poor = "\n[[tenant]]\nname = \"default\"\nmoney_per_day = \"0.01\"\n";
     let (free, paid) = ("system_id = \"public\"\n", "system_id = \"public\"\nprice = \"0.05\"\n");

@@ -30,7 +30,7 @@ pub(crate) struct House {
     pub(crate) http: SocketAddr,
     pub(crate) dial_back: SocketAddr,
     operator: SocketAddr,
-    terminal: SocketAddr,
+    pub(crate) terminal: SocketAddr,
     roles: Vec<(&'static str, Child)>,
 }
 
