@@ -77,7 +77,7 @@ pub enum Word {
     Proved = 4,
     /// Nobody has dialed back in time.
     NoAnswer = 5,
-    /// It was rung too often to be rung for this again now.
+    /// It may not be rung for this now: it was too often, or a budget or the breaker forbids it.
     TooOften = 6,
     /// The signal could not be sent.
     Unringable = 7,

@@ -353,6 +353,29 @@ fn a_trial_whose_client_leaves_keeps_its_place_until_its_time_is_over() {
 }
 
 #[test]
+fn a_probe_waits_for_an_open_breaker_only_and_takes_no_trials_place() {
+    let mut purse = Purse::new(row_of(1));
+    purse.goes_unanswered(1, NOON);
+    let probes = |purse: &mut Purse, at| {
+        let call = Call::PROBE;
+        let charge = Charge {
+            kid: Kid(2),
+            source: source(2),
+            tenant: tenant(2),
+            price: Money::default(),
+            call,
+        };
+        let asked = purse.budgets.ask(&charge, at);
+        asked.map(|it| purse.note(&it)).map_err(|it| (it.budget, it.wait.as_secs()))
+    };
+    assert_eq!(probes(&mut purse, NOON + 59), Err((Budget::Breaker, 1)));
+    assert_eq!(probes(&mut purse, NOON + 60), Ok(()), "nobody else calls");
+    purse.calls(3, 3, NOON + 60).expect("the trial's place is free");
+    assert_eq!(probes(&mut purse, NOON + 61), Ok(()), "beside a trial");
+    assert_eq!(purse.calls(4, 4, NOON + 61), Err((Budget::Breaker, 59)));
+}
+
+#[test]
 fn the_alarm_is_told_when_it_begins_and_when_it_ends() {
     let mut purse = Purse::new(Rules::none());
     (0..9).for_each(|kid| purse.goes_unanswered(kid, NOON));

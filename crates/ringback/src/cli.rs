@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use ringback_proto::gate::Identity;
-use ringback_proto::terminal::TerminalName;
+use ringback_proto::terminal::{ServiceId, TerminalName};
 
 use crate::config::is_host_and_port;
 use crate::connect::Target;
@@ -275,6 +275,10 @@ pub enum Enrol {
         /// Dial this address although it lies inside a private network; may be repeated.
         #[arg(long, value_name = "ADDRESS")]
         allow_address: Vec<IpAddr>,
+        /// Have this service reached at HOST:PORT from now on; may be repeated. Those that are not
+        /// named are written as comments, for a person to decide on.
+        #[arg(long, value_name = "ID=HOST:PORT", value_parser = service)]
+        service: Vec<(ServiceId, String)>,
     },
     /// At the public proxy: ring a terminal whose code was redeemed, to prove its number.
     Prove {
@@ -314,6 +318,13 @@ fn host_and_port(text: &str) -> Result<String, String> {
         return Err("must be host:port, such as localhost:8000".into());
     }
     Ok(text.into())
+}
+
+fn service(text: &str) -> Result<(ServiceId, String), String> {
+    let (id, address) =
+        text.split_once('=').ok_or("must be ID=HOST:PORT, such as 1=localhost:80")?;
+    let id = id.parse().map_err(|_| "must begin with the service's number, 0 to 65535")?;
+    Ok((ServiceId(id), host_and_port(address)?))
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -117,7 +117,10 @@ pub async fn prove(file: &Path, name: &TerminalName) -> anyhow::Result<()> {
             let refused = enrolment
                 .is_some_and(|it| it.asked.is_none() && it.probes.iter().all(|at| *at < asked_at));
             if refused {
-                bail!("RB-UNPROVED: it was rung too often: three times in an hour, try later");
+                bail!(
+                    "RB-UNPROVED: it may not be rung now: too often (three times in an hour), or the \
+                     public proxy's log tells why; try later"
+                );
             }
         }
     };

@@ -126,7 +126,7 @@ impl Keyring {
         if !file.try_exists()? {
             return Ok(BTreeMap::new());
         }
-        let fault = || KeyFault::Kind("list of revoked keys");
+        let fault = || KeyFault::Not("list of revoked keys");
         let text = read_secret(&file)?;
         let line = |line: &str| {
             let [kid, at, name] = line.split(' ').collect::<Vec<_>>().try_into().ok()?;
@@ -262,6 +262,14 @@ impl Held<'_> {
         Ok(may)
     }
 
+    /// Takes the latest note of [`Self::probing`] back: no signal has left.
+    pub fn not_probed(&self, kid: Kid) -> Result<(), KeyFault> {
+        let (mut keys, mut enrolment) = self.contents()?.enrolled(kid)?;
+        enrolment.probes.pop();
+        keys.enrolment = Some(enrolment);
+        self.write(&keys)
+    }
+
     /// Asks the running public proxy to prove a terminal's route when it reads its files again.
     pub fn ask(&self, name: &TerminalName, now: u64) -> Result<Option<Kid>, KeyFault> {
         let Some(mut keys) = self.contents()?.candidate(name).cloned() else { return Ok(None) };
@@ -306,7 +314,7 @@ impl Held<'_> {
             return Err(KeyFault::Full(KEYRING_FILES, "terminals' keys"));
         }
         let enrolment = keys.enrolment.as_mut();
-        let enrolment = enrolment.ok_or(KeyFault::Kind("keys of an enrolment"))?;
+        let enrolment = enrolment.ok_or(KeyFault::Not("keys of an enrolment"))?;
         let name = enrolment.name.clone();
         let last = contents.of(&name).filter_map(|it| it.enrolment.as_ref()).map(|it| it.at).max();
         // Two in one second, or a clock that went back, must not change their order.

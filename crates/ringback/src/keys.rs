@@ -61,6 +61,9 @@ pub enum KeyFault {
     /// It is not a key file of that kind.
     #[error("is no {0}; make one with `ringback key`")]
     Kind(&'static str),
+    /// It is something else, and making another does not mend that.
+    #[error("is no {0}")]
+    Not(&'static str),
     /// It has no such thing in it.
     #[error("has no {0} in PEM")]
     Lacks(&'static str),
@@ -269,8 +272,8 @@ mod tests {
     fn a_key_file_in_the_wrong_place_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let written = make_terminal(&folder.path().join("a"), Suite::Hpke).unwrap();
-        assert!(matches!(sealing(&written[1]), Err(KeyFault::Kind(_))));
-        assert!(matches!(opening(&written[0]), Err(KeyFault::Kind(_))));
+        assert!(matches!(sealing(&written[1]), Err(KeyFault::Not(_))));
+        assert!(matches!(opening(&written[0]), Err(KeyFault::Not(_))));
         assert!(matches!(read_identity(&written[0]), Err(KeyFault::Identity(_))));
     }
 

@@ -110,8 +110,9 @@ async fn enrol_step(step: Enrol) -> anyhow::Result<()> {
             print!("{}", enrol::offer(&file.config, &name, valid, shown)?);
             Ok(())
         }
-        Enrol::Redeem { file, code_file, allow_address } => {
-            let wanted = Redemption { file: file.config, code_file, allowed: allow_address };
+        Enrol::Redeem { file, code_file, allow_address, service } => {
+            let (file, allowed, services) = (file.config, allow_address, service);
+            let wanted = Redemption { file, code_file, allowed, services };
             enrol::redeem(wanted).await
         }
         Enrol::Prove { name, file } => enrol::prove(&file.config, &name).await,

@@ -165,7 +165,7 @@ pub(crate) fn password_fits(password: &str, hash: &PasswordHash) -> bool {
 fn hash(password: &[u8], params: Params) -> Result<PasswordHash, KeyFault> {
     let salt = keys::random::<16>()?;
     let hashed = Argon2::default().hash_password_customized(password, &salt, None, None, params);
-    hashed.map_err(|_| KeyFault::Kind("password that can be hashed"))
+    hashed.map_err(|_| KeyFault::Not("password that can be hashed"))
 }
 
 /// A hash like this one of a password that nobody knows, not even we: it is made backwards.

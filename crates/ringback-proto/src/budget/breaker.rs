@@ -1,7 +1,8 @@
 //! The breaker: while nobody answers, nobody is rung.
 //!
 //! One terminal counts for few of the unanswered calls in a row, so that one that is dead cannot
-//! stop everybody. A call whose clients have left before their time is no evidence either way.
+//! stop everybody. A call whose clients have left before their time is no evidence either way, and
+//! neither is a probe: it waits while the breaker is open, and takes no trial's place after that.
 
 use std::collections::BTreeMap;
 
@@ -47,6 +48,7 @@ impl Breaker {
         match self.state {
             State::Closed => 0,
             State::Open { until } if now < until => until - now,
+            State::Open { .. } | State::HalfOpen { .. } if call == Call::PROBE => 0,
             State::Open { .. } | State::HalfOpen { trial: None } => afresh,
             State::HalfOpen { trial: Some((id, _)) } if id == call.id => 0,
             State::HalfOpen { trial: Some((_, until)) } if now < until => until - now,
@@ -57,6 +59,7 @@ impl Breaker {
     pub(super) fn charged(&mut self, call: Call, rules: &Rules, at: u64) {
         match self.state {
             State::Closed => {}
+            State::Open { .. } | State::HalfOpen { .. } if call == Call::PROBE => {}
             State::HalfOpen { trial: Some((id, _)) } if id == call.id => {}
             State::Open { .. } | State::HalfOpen { .. } => {
                 let until = at.saturating_add(rules.breaker_seconds.max(1));

@@ -266,8 +266,9 @@ impl Keyed {
         let private_proxy = enrolment.and_then(|it| it.private_proxy);
         Ok(Self {
             key: keys.sealing()?,
-            private_proxy: private_proxy
-                .ok_or(KeyFault::Kind("key file for a public proxy (it is the private proxy's)"))?,
+            private_proxy: private_proxy.ok_or(KeyFault::Not(
+                "key file of a public proxy but a private one's: give each side its own",
+            ))?,
             file: keyring.file(keys.kid),
             since: keys.since,
             asked: enrolment.and_then(|it| it.asked),

@@ -1,6 +1,6 @@
 //! The private proxy's configuration: whom it answers for, whom it dials, what it connects to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -74,11 +74,13 @@ pub struct Subscription {
     pub keys_file: PathBuf,
     /// Whether a ring with them was answered before.
     pub proved: bool,
+    /// What the terminal is called, if it is.
+    pub name: Option<TerminalName>,
     /// Whom its signals are for.
     pub callee: Callee,
     /// Which public proxies may ring it, by place in the list.
     pub public_proxies: Vec<usize>,
-    /// What it serves and where.
+    /// What it serves and where; one that serves nothing yet dials back to prove its number.
     pub services: BTreeMap<ServiceId, ServiceTarget>,
 }
 
@@ -95,7 +97,7 @@ pub struct ServiceTarget {
 
 impl PrivateConfig {
     /// What is no mistake, and yet worth a second look: addresses that are dialed only because they
-    /// are listed.
+    /// are listed, terminals that offer nothing yet.
     pub fn notes(&self) -> Vec<String> {
         let listed = self.public_proxies.iter();
         let listed = listed.flat_map(|proxy| proxy.addresses.iter().map(move |it| (proxy, it)));
@@ -106,7 +108,13 @@ impl PrivateConfig {
                 proxy.name
             ))
         });
-        noted.collect()
+        let idle = self.subscriptions.iter().filter(|it| it.services.is_empty());
+        let names: BTreeSet<&str> =
+            idle.filter_map(|it| Some(it.name.as_ref()?.as_str())).collect();
+        let idle = names.into_iter().map(|it| {
+            format!("terminal {it} offers no service yet: give it a [[terminal.service]]")
+        });
+        noted.chain(idle).collect()
     }
 }
 
@@ -227,7 +235,7 @@ fn read_subscription(
         }
         service.finish();
     }
-    if section.lacks("service") {
+    if section.lacks("service") && (keyring.is_none() || section.has("keys")) {
         section.wrong("service", "missing: a terminal has one [[terminal.service]] or more");
     }
     let callee = Callee::Number(number?);
@@ -237,6 +245,7 @@ fn read_subscription(
         key,
         keys_file: file,
         proved,
+        name: name.clone(),
         callee: callee.clone(),
         public_proxies: public_proxies.clone(),
         services: services.clone(),

@@ -14,7 +14,7 @@ use ringback_proto::dialer::forbidden;
 use ringback_proto::enrolment::{Code, Offer, OfferKey, Redeem, Word};
 use ringback_proto::hello::Exporter;
 use ringback_proto::secret::Secret;
-use ringback_proto::terminal::TerminalName;
+use ringback_proto::terminal::{ServiceId, TerminalName};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
@@ -39,6 +39,8 @@ pub struct Redemption {
     pub code_file: Option<PathBuf>,
     /// Addresses that are dialed although they are not reachable ones.
     pub allowed: Vec<IpAddr>,
+    /// Services that are to be reached from now on, and where each listens; no other is.
+    pub services: Vec<(ServiceId, String)>,
 }
 
 /// What has been agreed on.
@@ -46,6 +48,8 @@ struct Agreed {
     talk: Talk,
     name: TerminalName,
     kid: Kid,
+    /// Whether its services are yet to be filled in.
+    unserved: bool,
 }
 
 /// Redeems a code to the end; says what is done as it is done.
@@ -58,13 +62,19 @@ pub async fn redeem(wanted: Redemption) -> anyhow::Result<()> {
         bail!("a code is redeemed with a private proxy's file; this is a public proxy's");
     }
     let keyring = places.keyring.clone();
-    let keyring = keyring.context("RB-KEYRING: add keyring = \"keyring\" to [private]")?;
+    let keyring = keyring.context("RB-KEYRING: add keyring = \"private-keyring\" to [private]")?;
     keyring.make().context("RB-KEYRING")?;
     let identity = identity(&places.identity)?;
 
     let agreed = agree(&wanted, &places, &keyring, &code, identity).await?;
-    let Agreed { mut talk, name, kid } = agreed;
+    let Agreed { mut talk, name, kid, unserved } = agreed;
     println!("the keys of {name} are kept at both ends (kid {kid})");
+    if unserved {
+        let file = wanted.file.display();
+        println!(
+            "decide in {file} which of its services are reached, and where: none is by itself"
+        );
+    }
     match reload::ask(&places.state).await {
         Ok(Reread::TakenOver) => println!("the running private proxy has taken them over"),
         Ok(Reread::NotRunning) => {
@@ -82,7 +92,13 @@ pub async fn redeem(wanted: Redemption) -> anyhow::Result<()> {
              run `ringback enrol prove {name}` at the public proxy"
         ),
     }
-    prove(&mut talk, &name).await
+    prove(&mut talk, &name).await?;
+    if unserved {
+        println!(
+            "it serves nobody until its services are filled in, and `ringback check` is content"
+        );
+    }
+    Ok(())
 }
 
 /// Says the code nowhere but on the tunnel, and there only proves it.
@@ -110,7 +126,9 @@ async fn agree(
     for address in &offer.addresses {
         check_address(*address, &wanted.allowed)?;
     }
-    let draft = starter::draft(&wanted.file, places, keyring, &code.public_key, &offer)?;
+    let decided = wanted.services.iter().cloned().collect();
+    let draft =
+        starter::draft(&wanted.file, places, keyring, &code.public_key, (&offer, &decided))?;
     let keys = terminal_keys(&offer, &key, &exporter, hpke_private);
     draft.write()?;
     for added in &draft.added {
@@ -126,7 +144,7 @@ async fn agree(
              then, both have their keys"
         );
     }
-    Ok(Agreed { talk, name: offer.name, kid: offer.kid })
+    Ok(Agreed { talk, name: offer.name, kid: offer.kid, unserved: draft.unserved })
 }
 
 fn terminal_keys(
@@ -192,7 +210,10 @@ async fn prove(talk: &mut Talk, name: &TerminalName) -> anyhow::Result<()> {
                 "RB-UNPROVED: the ring was not answered: see that the bearer works and the number is \
                  the terminal's, then run `ringback enrol prove {name}` at the public proxy"
             ),
-            Word::TooOften => bail!("RB-UNPROVED: it was rung too often: try again in an hour"),
+            Word::TooOften => bail!(
+                "RB-UNPROVED: it may not be rung now: too often, or a budget or the breaker stands \
+                 against it: try later with `ringback enrol prove {name}` at the public proxy"
+            ),
             Word::Unringable => bail!("RB-UNPROVED: the public proxy cannot ring it: see its log"),
             Word::Kept | Word::Prove => bail!("RB-PEER: the public proxy says what it should not"),
         }

@@ -19,7 +19,7 @@ pub async fn revoke(file: &Path, whom: &str, json: bool) -> anyhow::Result<()> {
     let places = Places::read(file)?;
     let keyring = places.keyring.clone();
     let keyring = keyring
-        .context("RB-KEYRING: add keyring = \"keyring\": what is revoked is listed there")?;
+        .context("RB-KEYRING: add keyring = \"…\", a folder: what is revoked is listed there")?;
     let held = keyring.hold().context("RB-KEYRING")?;
     let contents = held.contents().context("RB-KEYRING")?;
     let name = TerminalName::parse(whom).ok();

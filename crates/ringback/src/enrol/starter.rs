@@ -1,8 +1,10 @@
 //! The private proxy's configuration file as redeeming a code leaves it: begun, or added to.
 //!
 //! Only ever adds at the end, and only what still reads as a configuration afterwards. What a person
-//! has to fill in stands there as a comment.
+//! has to fill in stands there as a comment. The public proxy never decides what is connected to: the
+//! services that it names stand there as a comment too, unless a person has said where they listen.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -10,6 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use ringback_proto::enrolment::Offer;
 use ringback_proto::switchboard::PublicKey;
+use ringback_proto::terminal::ServiceId;
 
 use crate::config::{Config, Places, Problem};
 use crate::keyring::Keyring;
@@ -22,7 +25,7 @@ const STARTER: &str = r#"# A private proxy: it hears rings, connects to the term
 [private]
 identity = "private.key"       # who it is; made by `ringback enrol redeem`
 state = "private-state"        # what it must not forget across a crash
-keyring = "keyring"            # the keys that enrolment has brought; readable by nobody else
+keyring = "private-keyring"    # the keys that enrolment has brought; readable by nobody else
 
 # What signals come by. Fill in what your operator has given you, and take the # away.
 #
@@ -34,6 +37,13 @@ keyring = "keyring"            # the keys that enrolment has brought; readable b
 #password_file = "smpp.password"   # a file of one line, mode 0600
 "#;
 
+const UNDECIDED: &str = r#"#
+# What the public proxy says that this terminal serves. A person must decide what may be reached from
+# there, and where it listens: take the # away from that, and from nothing else. Give each the level
+# that the public proxy has for it; "end-to-end" needs its clients' keys too. Without a level, the
+# public proxy alone decides who comes.
+"#;
+
 /// What is to be written, and what to say of it.
 #[derive(Debug)]
 pub(super) struct Draft {
@@ -42,7 +52,12 @@ pub(super) struct Draft {
     mode: u32,
     /// What was added, for people; empty if the file has it all.
     pub added: Vec<String>,
+    /// Whether the terminal's services are yet to be filled in by a person.
+    pub unserved: bool,
 }
+
+/// Where a person has said that services listen, `host:port` each.
+pub(super) type Decided = BTreeMap<ServiceId, String>;
 
 /// Begins a file that is not there.
 pub(super) fn begin(file: &Path) -> anyhow::Result<()> {
@@ -58,12 +73,15 @@ pub(super) fn draft(
     places: &Places,
     keyring: &Keyring,
     public_key: &PublicKey,
-    offer: &Offer,
+    (offer, decided): (&Offer, &Decided),
 ) -> anyhow::Result<Draft> {
+    if let Some(id) = decided.keys().find(|id| offer.services.iter().all(|it| it.0 != **id)) {
+        bail!("--service {id}: {} has no such service at the public proxy", offer.name);
+    }
     let file = fs::canonicalize(file)?;
     let before = fs::read_to_string(&file)?;
     let mode = fs::metadata(&file)?.permissions().mode() & 0o777;
-    let (mut text, mut added) = (before.clone(), Vec::new());
+    let (mut text, mut added, mut unserved) = (before.clone(), Vec::new(), false);
     if !text.ends_with('\n') {
         text.push('\n');
     }
@@ -90,18 +108,21 @@ pub(super) fn draft(
         Some(place) if place.keys.is_some() => {
             bail!("{} has `keys` of its own in {}: take that line out", offer.name, file.display());
         }
-        Some(_) => {}
+        Some(_) if decided.is_empty() => {}
+        Some(_) => bail!(
+            "--service: {} is in {} already: write its services there",
+            offer.name,
+            file.display()
+        ),
         None => {
-            text.push_str(&terminal(&proxy, offer));
-            added.push(format!(
-                "[[terminal]] {}: see that its services' addresses are right",
-                offer.name
-            ));
+            text.push_str(&terminal(&proxy, offer, decided));
+            unserved = decided.len() < offer.services.len();
+            added.push(format!("[[terminal]] {}", offer.name));
         }
     }
     let folder = file.parent().unwrap_or(Path::new("."));
     check(&before, &text, folder).context("the file would not be a configuration any more")?;
-    Ok(Draft { file, text, mode, added })
+    Ok(Draft { file, text, mode, added, unserved })
 }
 
 impl Draft {
@@ -149,17 +170,25 @@ fn public_proxy(
     Ok((name, table))
 }
 
-fn terminal(proxy: &str, offer: &Offer) -> String {
+fn terminal(proxy: &str, offer: &Offer, decided: &Decided) -> String {
     let mut table = format!(
         "\n[[terminal]]\nname = \"{}\"\nnumber = \"+{}\"\npublic_proxies = {}\n",
         offer.name,
         offer.number.digits(),
         toml::Value::from(proxy)
     );
-    for (id, port) in &offer.services {
+    if decided.len() < offer.services.len() {
+        table.push_str(UNDECIDED);
+    }
+    for (id, port) in offer.services.iter().filter(|(id, _)| !decided.contains_key(id)) {
         table.push_str(&format!(
-            "\n[[terminal.service]]\nid = {id}\naddress = \"127.0.0.1:{port}\"   # where it listens\n"
+            "#\n#[[terminal.service]]\n#id = {id}\n#address = \"127.0.0.1:{port}\"\n#level = \"…\"\n"
         ));
+    }
+    for (id, address) in decided {
+        let address = toml::Value::from(address.as_str());
+        table.push_str(&format!("\n[[terminal.service]]\nid = {id}\naddress = {address}\n"));
+        table.push_str("#level = \"…\"   # the level that the public proxy has for it\n");
     }
     table
 }
@@ -167,7 +196,7 @@ fn terminal(proxy: &str, offer: &Offer) -> String {
 #[cfg(test)]
 mod tests {
     use ringback_proto::access_request::Kid;
-    use ringback_proto::terminal::{CallNumber, ServiceId, TerminalName};
+    use ringback_proto::terminal::{CallNumber, TerminalName};
 
     use super::*;
     use crate::keys;
@@ -185,6 +214,7 @@ mod tests {
         fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
         let draft = drafted(&file, &keys::read_public_key(&folder.path().join("it.pub")).unwrap());
         let draft = draft.unwrap();
+        assert!(draft.unserved);
         assert!(
             draft.text.starts_with(WRITTEN)
                 && !draft.text[WRITTEN.len()..].contains("public_proxy]]")
@@ -216,6 +246,30 @@ mod tests {
     }
 
     #[test]
+    fn no_service_is_reached_that_no_person_has_decided_on() {
+        let folder = folder();
+        let file = folder.path().join("private.toml");
+        fs::write(&file, WRITTEN).unwrap();
+        let services = |draft: &Draft| {
+            let table: toml::Table = draft.text.parse().unwrap();
+            table["terminal"][0].get("service").map(ToString::to_string)
+        };
+        let key = PublicKey::of_raw([1; 32]);
+        let draft = drafted(&file, &key).unwrap();
+        assert_eq!(services(&draft), None, "{}", draft.text);
+        assert!(draft.text.contains("#[[terminal.service]]\n#id = 2\n"), "{}", draft.text);
+        assert!(Config::parse(&draft.text, folder.path()).is_ok());
+
+        let decide = |id| Decided::from([(ServiceId(id), "192.0.2.7:8080".to_owned())]);
+        let draft = drafted_with(&file, &key, &decide(1)).unwrap();
+        let active = services(&draft).unwrap();
+        assert!(active.contains("192.0.2.7:8080") && !active.contains("127.0.0.1"), "{active}");
+        assert!(draft.unserved && Config::parse(&draft.text, folder.path()).is_ok());
+        let fault = drafted_with(&file, &key, &decide(3)).unwrap_err();
+        assert!(fault.to_string().contains("no such service"), "{fault:#}");
+    }
+
+    #[test]
     fn a_file_that_would_break_is_left_alone() {
         let folder = folder();
         let file = folder.path().join("private.toml");
@@ -243,6 +297,14 @@ mod tests {
     }
 
     fn drafted(file: &Path, public_key: &PublicKey) -> anyhow::Result<Draft> {
+        drafted_with(file, public_key, &Decided::new())
+    }
+
+    fn drafted_with(
+        file: &Path,
+        public_key: &PublicKey,
+        decided: &Decided,
+    ) -> anyhow::Result<Draft> {
         let places = Places::read(file)?;
         let keyring = places.keyring.clone().unwrap();
         keyring.make()?;
@@ -253,6 +315,6 @@ mod tests {
             services: vec![(ServiceId(1), 80), (ServiceId(2), 22)],
             addresses: vec!["192.0.2.10:7443".parse().unwrap()],
         };
-        draft(file, &places, &keyring, public_key, &offer)
+        draft(file, &places, &keyring, public_key, (&offer, decided))
     }
 }

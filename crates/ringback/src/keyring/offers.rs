@@ -59,8 +59,8 @@ impl Keyring {
             }
             Err(fault) => return Err(fault),
         };
-        let written: Written = toml::from_str(&text).map_err(|_| KeyFault::Kind("offer"))?;
-        let name = TerminalName::parse(&written.name).map_err(|_| KeyFault::Kind("offer"))?;
+        let written: Written = toml::from_str(&text).map_err(|_| KeyFault::Not("offer"))?;
+        let name = TerminalName::parse(&written.name).map_err(|_| KeyFault::Not("offer"))?;
         let key = OfferKey { id, key: Secret::new(unhex(&written.key)?) };
         Ok(Some(Offered { key, name, until: written.until }))
     }

@@ -144,7 +144,9 @@ impl TerminalKeys {
     /// As the public proxy needs them.
     pub fn sealing(&self) -> Result<SealingKey, KeyFault> {
         if self.hpke_private.is_some() {
-            return Err(KeyFault::Kind("key file for a public proxy (it is the private proxy's)"));
+            return Err(KeyFault::Not(
+                "key file of a public proxy but a private one's: give each side its own",
+            ));
         }
         let [.., epoch] = self.psk.epoch().to_be_bytes();
         let (psk, hpke_public) = (self.psk.psk().clone(), self.hpke_public);
@@ -154,7 +156,9 @@ impl TerminalKeys {
     /// As the private proxy needs them.
     pub fn opening(&self) -> Result<OpeningKey, KeyFault> {
         if self.hpke_public.is_some() {
-            return Err(KeyFault::Kind("key file for a private proxy (it is the public proxy's)"));
+            return Err(KeyFault::Not(
+                "key file of a private proxy but a public one's: give each side its own",
+            ));
         }
         let (psk, hpke_private) = (self.psk.clone(), self.hpke_private.clone());
         Ok(OpeningKey { kid: self.kid, psk, hpke_private })

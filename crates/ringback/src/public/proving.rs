@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, error, info, warn};
 
 use super::enrolment::{blocking, reread};
+use super::purse::Unpaid;
 use super::{Happening, Role};
 use crate::clock;
 use crate::config::{Directory, ListedTerminal};
@@ -130,6 +131,8 @@ impl Role {
             }
             Err(fault) => {
                 error!(%kid, fault = %format!("{fault:#}"), "RB-RING: cannot ring");
+                let denied = matches!(fault.downcast_ref(), Some(Unpaid::Denied(_)));
+                self.not_rung(kid, if denied { Word::TooOften } else { Word::Unringable });
                 let event = Event::RingFailed { ring, permanent: true, retry_after: None };
                 self.switchboard.handle_event(event, clock::now());
             }
@@ -154,7 +157,8 @@ impl Role {
 
     /// Takes in what has come of a proof.
     pub(super) fn probed(&mut self, kid: Kid, answered: bool) {
-        let told = self.changing.proving.remove(&kid).flatten();
+        // Who was not even rung has heard why.
+        let Some(told) = self.changing.proving.remove(&kid) else { return };
         let Some(keyring) = self.changing.keyring.clone().filter(|_| answered) else {
             warn!(%kid, "RB-UNPROVED: nobody has dialed back: see that the number is the terminal's");
             return tell(told.as_ref(), Word::NoAnswer);
@@ -176,9 +180,20 @@ impl Role {
         });
     }
 
+    /// Gives a proof up whose signal has not left: it does not count as one.
+    fn not_rung(&mut self, kid: Kid, word: Word) {
+        self.not_proved(kid, word);
+        let Some(keyring) = self.changing.keyring.clone() else { return };
+        self.house.tasks.spawn(async move {
+            if let Err(fault) = blocking(move || keyring.hold()?.not_probed(kid)).await {
+                warn!(%kid, %fault, "RB-KEYRING: a proof that was not made counts as one");
+            }
+        });
+    }
+
     /// Gives a proof up before anybody was rung.
     pub(super) fn not_proved(&mut self, kid: Kid, word: Word) {
-        info!(%kid, "RB-UNPROVED: a terminal was not rung to prove its route");
+        info!(%kid, why = ?word, "RB-UNPROVED: a terminal was not rung to prove its route");
         tell(self.changing.proving.remove(&kid).flatten().as_ref(), word);
     }
 

@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use ringback::keys::TerminalKeys;
 use tokio::time::{sleep, timeout};
 
-use super::house::{House, is_reset};
+use super::house::{House, REDEEM, is_reset};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_are_served_all_the_while_a_terminal_is_enrolled_anew() -> Result<()> {
@@ -33,7 +33,7 @@ async fn clients_are_served_all_the_while_a_terminal_is_enrolled_anew() -> Resul
 
     // A month later the private proxy has forgotten the old ones.
     let old = old.as_str().expect("a kid");
-    let file = house.path(&format!("private/keyring/{old}.keys"));
+    let file = house.path(&format!("private/private-keyring/{old}.keys"));
     let mut keys = TerminalKeys::read(&file)?;
     let enrolment = keys.enrolment.as_mut().expect("of an enrolment");
     assert!(enrolment.retire.is_some_and(|at| now() + 29 * 86_400 < at));
@@ -99,6 +99,41 @@ async fn a_route_is_proved_three_times_an_hour_at_most() -> Result<()> {
     ensure!(refused.contains("too often"), "{refused}");
     assert_eq!(house.sms()?, 0);
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proof_that_a_budget_forbids_says_so_and_does_not_count() -> Result<()> {
+    let mut house = House::open("").await?;
+    let listens = format!("1={}", house.terminal);
+    let decided = [&REDEEM[..], &["--service", &listens]].concat();
+    house.said(house.run(&decided, &house.offer().await?).await?)?;
+    house.connect_bearer()?;
+    house.start("private", &["--config", "private/private.toml"]).await?;
+    let poor = "\n[[tenant]]\nname = \"default\"\nmoney_per_day = \"0.01\"\n";
+    let (free, paid) = ("system_id = \"public\"\n", "system_id = \"public\"\nprice = \"0.05\"\n");
+    house.edit("public", |text| text.replace(free, paid) + poor)?;
+    for _ in 0..4 {
+        let refused = house.failed(house.prove().await?)?;
+        ensure!(refused.contains("may not be rung now"), "{refused}");
+    }
+    let told = house.failed(house.redeem(&house.offer().await?).await?)?;
+    ensure!(told.contains("RB-UNPROVED") && told.contains("a budget"), "{told}");
+    assert_eq!((house.sms()?, house.count("public", "nobody has dialed back")?), (0, 0));
+
+    house.edit("public", |text| text.replace(poor, ""))?;
+    house.said(house.prove().await?)?;
+    house.assert_served().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_half_written_file_is_not_taken_over_by_whoever_redeems() -> Result<()> {
+    let house = House::enrolled("").await?;
+    let offered = house.offer().await?;
+    house.edit("public", |text| text + "[[terminal]]\nname = ")?;
+    let told = house.failed(house.redeem(&offered).await?)?;
+    ensure!(told.contains("RB-UNPROVED") && told.contains("see its log"), "{told}");
+    assert_eq!(house.count("public", "not reloaded: `ringback check`")?, 1, "told once");
+    house.assert_served().await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -30,7 +30,7 @@ pub(crate) struct House {
     pub(crate) http: SocketAddr,
     pub(crate) dial_back: SocketAddr,
     operator: SocketAddr,
-    terminal: SocketAddr,
+    pub(crate) terminal: SocketAddr,
     roles: Vec<(&'static str, Child)>,
 }
 
@@ -101,10 +101,35 @@ impl House {
 
     /// Does what the starter file asks a person to do.
     pub(crate) fn complete(&self) -> Result<()> {
-        let file = self.path("private/private.toml");
-        let text = std::fs::read_to_string(&file)?;
-        let text = text.replace("127.0.0.1:80", &self.terminal.to_string());
-        Ok(std::fs::write(file, text + &self.bearer("private"))?)
+        self.decide()?;
+        self.connect_bearer()
+    }
+
+    /// Has the private proxy hear signals, and no more.
+    pub(crate) fn connect_bearer(&self) -> Result<()> {
+        self.edit("private", |text| text + &self.bearer("private"))
+    }
+
+    /// Has the private proxy reach the service that the public one has named.
+    pub(crate) fn decide(&self) -> Result<()> {
+        let offered = "#[[terminal.service]]\n#id = 1\n#address = \"127.0.0.1:80\"\n";
+        let address = format!("address = \"{}\"", self.terminal);
+        self.edit("private", |text| {
+            assert!(text.contains(offered), "{text}");
+            text.replace(offered, &format!("[[terminal.service]]\nid = 1\n{address}\n"))
+        })
+    }
+
+    /// Changes a side's configuration.
+    pub(crate) fn edit(&self, side: &str, change: impl FnOnce(String) -> String) -> Result<()> {
+        let file = self.path(&format!("{side}/{side}.toml"));
+        let text = change(std::fs::read_to_string(&file)?);
+        Ok(std::fs::write(file, text)?)
+    }
+
+    /// Where a side's keyring is: neither's is the other's, even in one folder.
+    pub(crate) fn keyring(side: &str) -> String {
+        format!("{side}/{}", if side == "private" { "private-keyring" } else { "keyring" })
     }
 
     /// Makes a code.
@@ -200,7 +225,7 @@ impl House {
 
     /// The files of a keyring with this suffix.
     pub(crate) fn ring(&self, side: &str, suffix: &str) -> Result<Vec<PathBuf>> {
-        let folder = self.path(&format!("{side}/keyring"));
+        let folder = self.path(&Self::keyring(side));
         let mut found = Vec::new();
         for entry in std::fs::read_dir(folder)? {
             let path = entry?.path();

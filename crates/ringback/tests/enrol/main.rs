@@ -27,14 +27,17 @@ async fn a_terminal_is_offered_redeemed_proved_by_one_ring_and_then_served() -> 
     }
     drop(stdin);
     let told = house.said(redeem.wait_with_output().await?)?;
-    ensure!(told.contains("kept at both ends") && told.contains("enrol prove"), "{told}");
+    for words in ["kept at both ends", "decide in private/private.toml", "enrol prove"] {
+        ensure!(told.contains(words), "{told}");
+    }
 
     // A complete file but for the bearer, which only a person knows.
     let check = ["check", "--config", "private/private.toml"];
     let lacks = house.failed(house.run(&check, "").await?)?;
     ensure!(lacks.contains("1 mistake in") && lacks.contains("bearer: missing"), "{lacks}");
-    house.complete()?;
-    house.said(house.run(&check, "").await?)?;
+    house.connect_bearer()?;
+    let noted = house.said(house.run(&check, "").await?)?;
+    ensure!(noted.contains("offers no service yet"), "{noted}");
     for side in ["public", "private"] {
         for file in house.ring(side, "keys")? {
             use std::os::unix::fs::PermissionsExt;
@@ -53,6 +56,13 @@ async fn a_terminal_is_offered_redeemed_proved_by_one_ring_and_then_served() -> 
     let told = house.said(house.prove().await?)?;
     ensure!(told.contains("has dialed back"), "{told}");
     assert!(house.sms()? <= rung + 1, "one ring proves a route");
+
+    // What it serves is for a person to decide, not for the public proxy.
+    house.decide()?;
+    let noted = house.said(house.run(&check, "").await?)?;
+    ensure!(!noted.contains("offers no service yet"), "{noted}");
+    house.kill("private").await?;
+    house.start("private", &["--config", "private/private.toml"]).await?;
     house.assert_served().await?;
     let [key] = &house.keys("public").await?[..] else { panic!("one key") };
     assert_eq!((&key["standing"], &key["terminal"]), (&"in use".into(), &NAME.into()));
@@ -105,7 +115,7 @@ async fn keys_that_others_could_read_are_refused() -> Result<()> {
         house.said(house.run(&check, "").await?)?;
         let keys = house.ring(side, "keys")?[0].clone();
         let keys = keys.strip_prefix(house.path(""))?.to_str().expect("a plain name");
-        let ring = format!("{side}/keyring");
+        let ring = House::keyring(side);
         for (name, mode, words, good) in [
             (keys, 0o640, "mode 640", 0o600),
             (keys, 0o604, "mode 604", 0o600),
