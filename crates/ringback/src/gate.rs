@@ -10,6 +10,7 @@ mod failures;
 mod nonces;
 mod passwords;
 mod self_test;
+mod turns;
 
 use std::net::IpAddr;
 
@@ -27,7 +28,8 @@ use crate::users::Users;
 use authorization::{Authorization, Digest};
 use failures::Failures;
 use nonces::Nonces;
-use passwords::Passwords;
+use passwords::{Passwords, Print};
+use turns::{NoTurn, Turn};
 
 pub use self_test::self_test;
 
@@ -57,6 +59,15 @@ pub struct Denied {
     pub refusal: Refusal,
     /// Challenges (RFC 9110, 11.6.1), for a client whose protocol has words for them.
     pub challenges: Vec<String>,
+}
+
+/// A credential that was not good, or not tried.
+struct Miss {
+    denied: Denied,
+    /// Whether it is one of the source's failures.
+    counts: bool,
+    /// The turn in which it was checked.
+    turn: Option<Turn>,
 }
 
 impl Gate {
@@ -102,16 +113,33 @@ impl Gate {
         admit(access.level, shown, source).ok_or(Denied::from(refusal))
     }
 
-    /// Whose name and password they are, for whoever logs in by a page.
+    /// Whose name and password they are in each of these users files, each of them another; for
+    /// whoever logs in by a page. It is one try, however many files there are.
     pub async fn log_in(
         &self,
-        users: &Users,
+        files: &[&Users],
         user: &str,
-        password: Zeroizing<String>,
+        password: &Zeroizing<String>,
         source: Source,
-    ) -> Result<Identity, Refusal> {
-        let login = Credential::Login { user: user.to_owned(), password };
-        self.credential(users, &login, source).await.map_err(|it| it.refusal)
+    ) -> Result<Vec<Option<Identity>>, Refusal> {
+        let (mut found, mut missed) = (Vec::new(), None::<Miss>);
+        for users in files {
+            // Whoever keeps a turn while it waits for another one waits for itself.
+            missed = missed.map(|it| Miss { turn: None, ..it });
+            let counts = missed.as_ref().is_some_and(|it| it.counts);
+            let login = (user, password.clone());
+            match self.password(users, login, source).await {
+                Ok(identity) => found.push(Some(identity)),
+                Err(miss) => {
+                    found.push(None);
+                    missed = Some(Miss { counts: counts || miss.counts, ..miss });
+                }
+            }
+        }
+        match missed {
+            Some(miss) if found.iter().all(Option::is_none) => Err(self.note(miss, source).refusal),
+            Some(_) | None => Ok(found),
+        }
     }
 
     /// Whose credential it is. Who has shown none has failed nothing, and is asked for one.
@@ -121,9 +149,8 @@ impl Gate {
         credential: &Credential,
         source: Source,
     ) -> Result<Identity, Denied> {
-        let unauthorized = |stale| self.challenge(users, source, stale);
         let authorization = match credential {
-            Credential::Nothing => return Err(unauthorized(false)),
+            Credential::Nothing => return Err(self.challenge(users, source, false)),
             Credential::Odd => None,
             Credential::Login { user, password } => {
                 Some(Authorization::Basic { user: user.clone(), password: password.clone() })
@@ -132,85 +159,106 @@ impl Gate {
         };
         let known = match (authorization, credential) {
             (Some(Authorization::Basic { user, password }), _) => {
-                self.password(users, &user, password, source).await?
+                self.password(users, (&user, password), source).await
             }
             (Some(Authorization::Digest(digest)), Credential::Field { method, target, .. })
                 if users.have_digests() =>
             {
-                self.digest(users, &digest, (method, target), source)?
+                self.digest(users, &digest, (method, target), source)
             }
             // A token cannot be guessed: a good one is good even where others have failed.
-            (Some(Authorization::Bearer(token)), _) if users.have_tokens() => users.bearer(&token),
-            (Some(_) | None, _) => None,
+            (Some(Authorization::Bearer(token)), _) if users.have_tokens() => {
+                users.bearer(&token).ok_or_else(|| self.wrong(users, source, None))
+            }
+            (Some(_) | None, _) => Err(self.wrong(users, source, None)),
         };
-        let Some(user) = known else {
-            self.not_locked_out(source)?;
-            self.failures.count(source, clock::now());
-            return Err(unauthorized(false));
-        };
-        Ok(user)
+        known.map_err(|miss| self.note(miss, source))
     }
 
     /// Whose password it is: remembered, or checked if the source may still try.
     async fn password(
         &self,
         users: &Users,
-        user: &str,
-        password: Zeroizing<String>,
+        (user, password): (&str, Zeroizing<String>),
         source: Source,
-    ) -> Result<Option<Identity>, Denied> {
+    ) -> Result<Identity, Miss> {
         // That nobody has no name is known without a hash.
         let found = users.password(user).filter(|_| !user.is_empty());
-        let Some((known, hash)) = found else { return Ok(None) };
+        let Some((known, hash)) = found else { return Err(self.wrong(users, source, None)) };
         let print = self.passwords.print(source, [user, &password, &hash.to_string()]);
-        if self.passwords.knows(&print) {
-            return Ok(known);
+        if !self.knows(&print, source) {
+            self.not_locked_out(source)?;
+            // While it waited others of its source may have failed too often.
+            let may_try = || self.not_locked_out(source).is_ok();
+            let check = self.passwords.check((print, source), (password, hash), may_try).await?;
+            let Some((fits, turn)) = check else { return Err(self.wrong(users, source, None)) };
+            if !fits {
+                return Err(self.wrong(users, source, turn));
+            }
         }
-        self.not_locked_out(source)?;
-        let turn = self.passwords.turn().await?;
-        // While it waited others of its source have succeeded, or failed too often.
-        if self.passwords.knows(&print) {
-            return Ok(known);
-        }
-        self.not_locked_out(source)?;
-        let (fits, _turn) = self.passwords.check(turn, password, hash.clone()).await?;
-        let Some(known) = known.filter(|_| fits) else {
-            self.failures.count(source, clock::now());
-            return Err(self.challenge(users, source, false));
-        };
-        self.passwords.remember(print);
-        Ok(Some(known))
+        known.ok_or_else(|| self.wrong(users, source, None))
     }
 
-    /// Whose answer to a challenge it is. It must be made for this very request, and once.
+    /// Whose answer to a challenge it is. It must be made for this very request, and once; that the
+    /// last one was good only lets the next be checked where others have failed.
     fn digest(
         &self,
         users: &Users,
         digest: &Digest,
         (method, target): (&str, &str),
         source: Source,
-    ) -> Result<Option<Identity>, Denied> {
+    ) -> Result<Identity, Miss> {
         let (known, secret) = users.digest(&digest.user);
         let hash = keys::hex(secret.expose());
         let print = self.passwords.print(source, ["digest", &digest.user, &Zeroizing::new(hash)]);
-        if !self.passwords.knows(&print) {
+        if !self.knows(&print, source) {
             self.not_locked_out(source)?;
         }
         let fits = digest.is_made_with(secret, method)
             && digest.target == target
             && digest.realm == users.realm().to_string();
-        let Some(known) = known.filter(|_| fits) else { return Ok(None) };
+        let Some(known) = known.filter(|_| fits) else {
+            return Err(self.wrong(users, source, None));
+        };
         if !self.nonces.spend(&digest.nonce, digest.count, source, clock::now()) {
             // Who could make it knows the password: that is no failure, only too late or too often.
-            return Err(self.challenge(users, source, true));
+            return Err(self.challenge(users, source, true).into());
         }
         self.passwords.remember(print);
-        Ok(Some(known))
+        Ok(known)
     }
 
-    fn not_locked_out(&self, source: Source) -> Result<(), Denied> {
+    /// Whether it was good a short while ago, and the source may still rely on that.
+    fn knows(&self, print: &Print, source: Source) -> bool {
+        self.passwords.knows(print) && !self.failures.is_notorious(source, clock::now())
+    }
+
+    /// A wrong credential: whether it is told so depends on how many there were before.
+    fn wrong(&self, users: &Users, source: Source, turn: Option<Turn>) -> Miss {
+        let wrong = || Miss { counts: true, ..self.challenge(users, source, false).into() };
+        Miss { turn, ..self.not_locked_out(source).err().unwrap_or_else(wrong) }
+    }
+
+    /// Notes a miss before its turn is over.
+    fn note(&self, miss: Miss, source: Source) -> Denied {
+        let Miss { denied, counts, turn } = miss;
+        if counts {
+            self.failures.count(source, clock::now());
+        }
+        drop(turn);
+        denied
+    }
+
+    /// How many passwords were hashed.
+    #[cfg(test)]
+    pub(crate) fn checked(&self) -> usize {
+        self.passwords.checked()
+    }
+
+    fn not_locked_out(&self, source: Source) -> Result<(), Miss> {
         let wait = self.failures.wait(source, clock::now());
-        wait.map_or(Ok(()), |wait| Err(Refusal::LockedOut(wait).into()))
+        let miss = |wait| Miss { counts: true, ..Denied::from(Refusal::LockedOut(wait)).into() };
+        wait.map_or(Ok(()), |wait| Err(miss(wait)))
     }
 
     /// Asks for a credential, in every way that anybody of the file has one.
@@ -232,6 +280,22 @@ impl Gate {
             challenges.push(format!("Bearer realm=\"{realm}\""));
         }
         Denied { refusal: Refusal::Unauthorized, challenges }
+    }
+}
+
+impl From<Denied> for Miss {
+    fn from(denied: Denied) -> Self {
+        Self { denied, counts: false, turn: None }
+    }
+}
+
+impl From<NoTurn> for Miss {
+    fn from(none: NoTurn) -> Self {
+        let refusal = match none {
+            NoTurn::Enough | NoTurn::Crowd | NoTurn::Full => Refusal::Busy,
+            NoTurn::Closed => Refusal::Stopping,
+        };
+        Self { counts: none == NoTurn::Crowd, ..Denied::from(refusal).into() }
     }
 }
 
@@ -382,10 +446,62 @@ mod tests {
             guesses.spawn(async move { site.basic("lee", &guess.to_string(), HERE).await });
         }
         let refused = guesses.join_all().await;
-        let checked = refused.iter().filter(|it| **it == Err(Refusal::Unauthorized)).count();
+        assert!(refused.contains(&Err(Refusal::Busy)), "one source fills the queue: {refused:?}");
+        while !matches!(site.basic("lee", "wrong", HERE).await, Err(Refusal::LockedOut(_))) {}
         // Whoever is being checked when the last one fails has been let through already.
         let most = limits::FAILURES as usize + limits::PASSWORDS_AT_ONCE - 1;
-        assert!((limits::FAILURES as usize..=most).contains(&checked), "{refused:?}");
+        assert!(site.gate.passwords.checked() <= most, "{refused:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_good_cannot_be_guessed_from_its_own_source() {
+        let site = Site::new();
+        let fresh = || site.gate.nonces.fresh(HERE.parse().map(Source::of).unwrap(), clock::now());
+        let digest = |password: &str| answer(&fresh().unwrap(), 1, "/a", password);
+        assert_eq!(site.basic("lee", "open", HERE).await, Ok(()));
+        assert!(site.asked(&digest("open"), HERE).await.is_ok());
+        for miss in 1..limits::FAILURES_OF_KNOWN {
+            let wrong = if miss % 2 == 0 { digest("wrong") } else { field("Basic bGVlOng=") };
+            assert!(site.asked(&wrong, HERE).await.is_err());
+            assert_eq!(site.basic("lee", "open", HERE).await, Ok(()));
+            assert!(site.asked(&digest("open"), HERE).await.is_ok());
+        }
+        assert!(site.asked(&digest("wrong"), HERE).await.is_err());
+        let refused = site.basic("lee", "open", HERE).await;
+        assert!(matches!(refused, Err(Refusal::LockedOut(_))), "{refused:?}");
+        let refused = site.asked(&digest("open"), HERE).await.unwrap_err().refusal;
+        assert!(matches!(refused, Refusal::LockedOut(_)), "{refused:?}");
+        assert_eq!(site.basic("lee", "open", THERE).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_log_in_is_one_try_however_many_files_it_is_for() {
+        let site = Site::new();
+        let other = users::password_line(&Identity::parse("ann").unwrap(), "shut").unwrap();
+        let files = [&*site.access.users.clone().unwrap(), &Users::parse(&other).unwrap()];
+        let source = Source::of(HERE.parse().unwrap());
+        let log_in = async |password: &str| {
+            let password = Zeroizing::new(password.to_owned());
+            site.gate.log_in(&files, "lee", &password, source).await
+        };
+        for _ in 1..limits::FAILURES {
+            assert_eq!(log_in("wrong").await, Err(Refusal::Unauthorized));
+            assert_eq!(log_in("open").await, Ok(vec![Identity::parse("lee").ok(), None]));
+        }
+        assert_eq!(log_in("wrong").await, Err(Refusal::Unauthorized));
+        assert!(matches!(log_in("wrong").await, Err(Refusal::LockedOut(_))));
+    }
+
+    #[test]
+    fn only_a_crowd_is_to_blame_that_there_is_no_turn() {
+        for (none, counts) in [
+            (NoTurn::Enough, false),
+            (NoTurn::Crowd, true),
+            (NoTurn::Full, false),
+            (NoTurn::Closed, false),
+        ] {
+            assert_eq!(Miss::from(none).counts, counts, "{none:?}");
+        }
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -152,14 +152,21 @@ pub const ARGON2_PASSES: u32 = 8;
 pub const ARGON2_LANES: u32 = 4;
 /// Passwords checked at once; the next wait for their turn.
 pub const PASSWORDS_AT_ONCE: usize = 2;
-/// Passwords that wait for their turn; the newest is refused.
+/// Passwords that wait for their turn; the newest of the network with the most of them is refused.
 pub const PASSWORDS_QUEUED: usize = 64;
+/// The same of one source; its next is refused. Requests with the same password wait for one check.
+pub const PASSWORDS_QUEUED_PER_SOURCE: usize = 2;
+/// The same of one IPv4 network of 24 bits, or one IPv6 network of 56; its next is refused.
+pub const PASSWORDS_QUEUED_PER_NETWORK: usize = 8;
 /// How long a good credential is remembered, so that a page's many requests cost one check.
 pub const GOOD_LIFE: Duration = Duration::from_secs(120);
 /// Good credentials remembered; the oldest is forgotten, and checked when it comes again.
 pub const GOOD_CREDENTIALS: usize = 4_096;
 /// Wrong credentials of one source within the window; then it has to wait for the window's end.
 pub const FAILURES: u32 = 10;
+/// The same, whereupon not even a credential is good any more that was good a moment ago: or else
+/// it could be guessed from its own source.
+pub const FAILURES_OF_KNOWN: u32 = 100;
 /// How long failures count, from the first one on.
 pub const FAILURES_WINDOW: Duration = Duration::from_secs(300);
 /// Sources whose failures are counted; the one that failed first is forgotten.

@@ -85,6 +85,17 @@ impl House {
     fn directory(&self) -> Arc<Directory> {
         self.directory.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    /// Closes what was opened by whoever the directory does not know any more.
+    fn forget_strangers(&self) {
+        let directory = self.directory();
+        let by_kid: BTreeMap<_, _> = directory.terminals().map(|it| (it.key.kid, it)).collect();
+        self.armed.keep(|(kid, service), identity| {
+            let listed =
+                by_kid.get(kid).and_then(|it| it.services.iter().find(|of| of.id == *service));
+            listed.is_some_and(|it| it.access.knocks(identity))
+        });
+    }
 }
 
 /// What tasks report to the role.
@@ -358,12 +369,12 @@ impl Role {
         self.purse.follow(config.budget.rules.clone());
         self.switchboard.make_room(room(&config.directory, &config.budget));
         self.rekey(&config.directory);
-        self.house.armed.keep(|kid| self.by_kid.contains_key(kid));
         if let (Some(zone), Some(responder)) = (&self.zone, &config.responder) {
             zone.send_replace(responder.zone.clone());
         }
         let directory = config.directory;
         *self.house.directory.write().unwrap_or_else(PoisonError::into_inner) = directory.clone();
+        self.house.forget_strangers();
         self.raw_ports.follow(&directory, &self.house);
         self.prove_asked(&directory);
         info!(terminals = directory.terminals().count(), "reloaded");

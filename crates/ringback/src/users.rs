@@ -8,9 +8,9 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
+use argon2::password_hash::CustomizedPasswordHasher;
 use argon2::password_hash::phc::{Output, PasswordHash, Salt};
-use argon2::password_hash::{CustomizedPasswordHasher, PasswordVerifier};
-use argon2::{Argon2, Params};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ringback_proto::gate::Identity;
@@ -115,6 +115,11 @@ impl Users {
         !self.passwords.is_empty()
     }
 
+    /// Whether this user shows a password.
+    pub fn has_password(&self, user: &Identity) -> bool {
+        self.passwords.contains_key(user)
+    }
+
     /// Whether anybody uses Digest.
     pub fn have_digests(&self) -> bool {
         !self.digests.is_empty()
@@ -158,8 +163,29 @@ impl Users {
 }
 
 /// Whether a password has this hash. Costs what the hash says: tens of milliseconds, and memory.
-pub(crate) fn password_fits(password: &str, hash: &PasswordHash) -> bool {
-    Argon2::default().verify_password(password.as_bytes(), hash).is_ok()
+///
+/// It uses the memory that it is given, and makes more of it only if that is too little.
+pub(crate) fn password_fits(password: &str, hash: &PasswordHash, memory: &mut Vec<Block>) -> bool {
+    let version = hash.version.map(Version::try_from).transpose().map(Option::unwrap_or_default);
+    let (Some(salt), Some(wanted), Ok(params), Ok(version)) =
+        (&hash.salt, &hash.hash, Params::try_from(hash), version)
+    else {
+        return false;
+    };
+    let (blocks, mut made) = (params.block_count(), [0; Output::MAX_LENGTH]);
+    if memory.len() < blocks {
+        // The little one goes first, and its contents are not copied.
+        *memory = Vec::new();
+        memory.resize(blocks, Block::new());
+    }
+    let Some(made) = made.get_mut(..wanted.len()) else { return false };
+    let argon2 = Argon2::new(Algorithm::Argon2id, version, params);
+    let hashed =
+        argon2.hash_password_into_with_memory(password.as_bytes(), salt, made, &mut *memory);
+    // What it leaves behind tells of the password.
+    memory.fill(Block::new());
+    // Compared in constant time.
+    hashed.is_ok() && Output::new(made).is_ok_and(|it| it == *wanted)
 }
 
 fn hash(password: &[u8], params: Params) -> Result<PasswordHash, KeyFault> {
@@ -284,7 +310,14 @@ mod tests {
         let users = Users::parse(&text).unwrap();
         let (found, hash) = users.password("lee").unwrap();
         assert_eq!(found, Some(lee.clone()));
-        assert!(password_fits("open:sesame", hash) && !password_fits("open", hash));
+        let mut memory = Vec::new();
+        assert!(password_fits("open:sesame", hash, &mut memory));
+        let (place, most) = (memory.as_ptr(), memory.capacity());
+        assert!(!password_fits("open", hash, &mut memory));
+        memory.iter_mut().for_each(|it| it.as_mut().fill(0x5a));
+        assert!(password_fits("open:sesame", hash, &mut memory), "used memory is as good");
+        assert!(memory.iter().all(|it| it.as_ref().iter().all(|it| *it == 0)), "and wiped");
+        assert_eq!((memory.as_ptr(), memory.capacity()), (place, most), "and used again");
         let (found, secret) = users.digest("lee");
         assert_eq!(
             (found, secret),
@@ -305,7 +338,7 @@ mod tests {
             (params.m_cost(), params.t_cost(), params.p_cost(), it.hash.unwrap().len())
         };
         assert_eq!((found, cost(decoy)), (None, cost(users.password("lee").unwrap().1)));
-        assert!(!password_fits("pw", decoy));
+        assert!(!password_fits("pw", decoy, &mut Vec::new()));
         assert_eq!(users.password("lee").unwrap().0, Some(lee));
     }
 

@@ -30,6 +30,16 @@ pub struct Access {
     pub custody: Custody,
 }
 
+impl Access {
+    /// Whether a log-in of this name may still arm its source.
+    pub fn knocks(&self, identity: &Identity) -> bool {
+        let has_password = |it: &Arc<Users>| it.has_password(identity);
+        self.level == Level::Knock
+            && (self.users.as_ref().is_some_and(has_password)
+                || self.clients.iter().any(|(it, _)| it == identity))
+    }
+}
+
 /// What becomes of a credential once its client is admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Custody {

@@ -29,6 +29,11 @@ impl Failures {
         (limits::FAILURES <= *failed).then_some(wait)
     }
 
+    /// Whether the source has failed so often that nothing that it showed before counts.
+    pub(super) fn is_notorious(&self, source: Source, now: Instant) -> bool {
+        self.table().find(&source, now).is_some_and(|(_, it)| limits::FAILURES_OF_KNOWN <= *it)
+    }
+
     /// Counts a failure; the first one opens the source's window.
     pub(super) fn count(&self, source: Source, now: Instant) {
         let mut table = self.table();

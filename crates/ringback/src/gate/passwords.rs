@@ -3,17 +3,18 @@
 //! What a check costs (tens of milliseconds and of megabytes) is what a guess costs us, so a
 //! stranger must not be able to multiply it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use argon2::password_hash::phc::PasswordHash;
 use aws_lc_rs::hmac;
 use ringback_proto::gate::Source;
-use ringback_proto::refusal::Refusal;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
 use super::fading::Fading;
+use super::turns::{NoTurn, Turn, Turns};
 use crate::{clock, limits, users};
 
 /// A credential that was good: whose, with which password, from where; by a key of this process.
@@ -24,15 +25,19 @@ pub(super) type Print = [u8; 32];
 pub(super) struct Passwords {
     key: hmac::Key,
     good: Mutex<Fading<Print, ()>>,
-    queue: Semaphore,
-    checks: Arc<Semaphore>,
+    under_way: Mutex<BTreeMap<Print, watch::Receiver<Option<bool>>>>,
+    turns: Turns,
     tasks: TaskTracker,
     #[cfg(test)]
     checked: std::sync::atomic::AtomicUsize,
 }
 
-/// A turn to check one password; whoever holds it has waited for it.
-pub(super) type Turn = OwnedSemaphorePermit;
+/// One check; whoever shows the same meanwhile learns its outcome when this is dropped.
+struct Check<'a> {
+    passwords: &'a Passwords,
+    print: Print,
+    outcome: watch::Sender<Option<bool>>,
+}
 
 impl Passwords {
     /// Nothing was checked yet. Checks are tasks of the tracker.
@@ -40,8 +45,8 @@ impl Passwords {
         Self {
             key,
             good: Mutex::new(Fading::new(limits::GOOD_LIFE, limits::GOOD_CREDENTIALS)),
-            queue: Semaphore::new(limits::PASSWORDS_QUEUED),
-            checks: Arc::new(Semaphore::new(limits::PASSWORDS_AT_ONCE)),
+            under_way: Mutex::default(),
+            turns: Turns::new(),
             tasks,
             #[cfg(test)]
             checked: std::sync::atomic::AtomicUsize::new(0),
@@ -70,25 +75,55 @@ impl Passwords {
         self.good().add(print, (), clock::now());
     }
 
-    /// Waits for a turn. When too many wait, the newest is refused.
-    pub(super) async fn turn(&self) -> Result<Turn, Refusal> {
-        let _queued = self.queue.try_acquire().map_err(|_| Refusal::Busy)?;
-        let turn = self.checks.clone().acquire_owned().await;
-        turn.map_err(|_| Refusal::Stopping)
-    }
-
-    /// Checks a password. The turn comes back, so that the outcome is noted before the next one.
+    /// Checks a password, and remembers a good one; `None` if the source may not try any more once
+    /// it is its turn. The turn comes back, so that the outcome is noted before the next one.
+    ///
+    /// Whoever shows what is being checked waits for that outcome, and costs nothing.
     pub(super) async fn check(
         &self,
-        turn: Turn,
-        password: Zeroizing<String>,
-        hash: PasswordHash,
-    ) -> Result<(bool, Turn), Refusal> {
+        (print, source): (Print, Source),
+        (password, hash): (Zeroizing<String>, &PasswordHash),
+        may_try: impl Fn() -> bool,
+    ) -> Result<Option<(bool, Option<Turn>)>, NoTurn> {
+        let check = loop {
+            let mut outcome = match self.begin(print) {
+                Ok(check) => break check,
+                Err(outcome) => outcome,
+            };
+            if let Ok(fits) = outcome.wait_for(Option::is_some).await {
+                return Ok(fits.map(|it| (it, None)));
+            }
+        };
+        if self.knows(&print) {
+            return Ok(Some((true, None)));
+        }
+        let mut turn = self.turns.wait(source).await?;
+        if !may_try() {
+            return Ok(None);
+        }
         #[cfg(test)]
         self.checked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let hash = hash.clone();
         // It keeps its turn even if nobody waits for it any more.
-        let check = move || (users::password_fits(&password, &hash), turn);
-        self.tasks.spawn_blocking(check).await.map_err(|_| Refusal::Busy)
+        let work = move || (users::password_fits(&password, &hash, &mut turn.memory), turn);
+        let done = self.tasks.spawn_blocking(work).await;
+        let (fits, turn) = done.map_err(|_| NoTurn::Closed)?;
+        if fits {
+            self.remember(print);
+        }
+        check.outcome.send_replace(Some(fits));
+        Ok(Some((fits, Some(turn))))
+    }
+
+    /// Begins a check, or tells where the outcome of the one under way will be known.
+    fn begin(&self, print: Print) -> Result<Check<'_>, watch::Receiver<Option<bool>>> {
+        let mut under_way = self.under_way();
+        if let Some(outcome) = under_way.get(&print) {
+            return Err(outcome.clone());
+        }
+        let (sender, outcome) = watch::channel(None);
+        under_way.insert(print, outcome);
+        Ok(Check { passwords: self, print, outcome: sender })
     }
 
     /// How many checks there were.
@@ -100,10 +135,20 @@ impl Passwords {
     /// Lets no check begin any more.
     #[cfg(test)]
     pub(super) fn close(&self) {
-        self.checks.close();
+        self.turns.close();
+    }
+
+    fn under_way(&self) -> MutexGuard<'_, BTreeMap<Print, watch::Receiver<Option<bool>>>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn good(&self) -> MutexGuard<'_, Fading<Print, ()>> {
         self.good.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Check<'_> {
+    fn drop(&mut self) {
+        self.passwords.under_way().remove(&self.print);
     }
 }

@@ -46,7 +46,8 @@ fn checked_by(gate: &Gate, access: &Access) -> impl AsyncFn(&Credential, IpAddr)
         if let (Level::Knock, Some(users), Credential::Login { user, password }) =
             (access.level, &access.users, credential)
         {
-            return gate.log_in(users, user, password.clone(), Source::of(from)).await.is_ok();
+            let found = gate.log_in(&[&**users], user, password, Source::of(from)).await;
+            return found.is_ok_and(|it| it.iter().any(Option::is_some));
         }
         let showing = Showing { credential: credential.clone(), ..Showing::default() };
         gate.weigh(access, &showing, from).await.is_ok()

@@ -55,7 +55,10 @@ pub fn rewrite(octets: &[u8], telling: &Telling, scheme: &str) -> Result<Option<
     }
     let host = head.authority()?;
     authority(host)?;
-    let upgrade = head.values("upgrade").next().is_some()
+    framing(&head)?;
+    let mut upgrades = head.values("upgrade").peekable();
+    let upgrade = upgrades.peek().is_some()
+        && upgrades.all(|it| it.eq_ignore_ascii_case(b"websocket"))
         && head.values("connection").any(|it| has_token(it, "upgrade"));
 
     let mut text = format!("{} {} HTTP/1.{}\r\n", head.method, head.target, head.minor);
@@ -77,7 +80,9 @@ pub fn rewrite(octets: &[u8], telling: &Telling, scheme: &str) -> Result<Option<
 
     let mut rewritten = text.into_bytes();
     let kept = |name: &str| {
-        !is_ours(name) && (!telling.consume || !name.eq_ignore_ascii_case("authorization"))
+        !is_ours(name)
+            && (upgrade || !name.eq_ignore_ascii_case("upgrade"))
+            && (!telling.consume || !name.eq_ignore_ascii_case("authorization"))
     };
     for field in head.fields.iter().filter(|it| kept(it.name)) {
         rewritten.extend_from_slice(field.name.as_bytes());
@@ -89,14 +94,41 @@ pub fn rewrite(octets: &[u8], telling: &Telling, scheme: &str) -> Result<Option<
     Ok(Some(Rewritten { replaces: head.octets, head: rewritten }))
 }
 
+/// Refuses a head of whose body's end two parties could think differently (RFC 9112, 6.3).
+fn framing(head: &Head<'_>) -> Result<(), Cause> {
+    let mut lengths = head
+        .values("content-length")
+        .flat_map(|it| it.split(|it| *it == b','))
+        .map(<[u8]>::trim_ascii);
+    let Some(length) = lengths.next() else { return Ok(()) };
+    let good = !length.is_empty()
+        && length.iter().all(u8::is_ascii_digit)
+        && lengths.all(|it| it == length)
+        && head.values("transfer-encoding").next().is_none();
+    good.then_some(()).ok_or(Cause::Malformed)
+}
+
 /// Whether a field says what only we say. `_` counts as `-`: gateways to CGI make them the same.
 fn is_ours(name: &str) -> bool {
     let name = name.to_ascii_lowercase().replace('_', "-");
     match name.as_str() {
-        "connection" | "keep-alive" | "proxy-connection" | "proxy-authorization" => true,
-        "forwarded" | "x-real-ip" | "remote-user" | "x-remote-user" | "x-authenticated-user" => {
-            true
-        }
+        "connection"
+        | "keep-alive"
+        | "proxy-connection"
+        | "proxy-authorization"
+        | "trailer"
+        | "http2-settings" => true,
+        "forwarded"
+        | "x-forwarded"
+        | "x-real-ip"
+        | "x-client-ip"
+        | "true-client-ip"
+        | "cf-connecting-ip"
+        | "x-original-url"
+        | "x-rewrite-url"
+        | "remote-user"
+        | "x-remote-user"
+        | "x-authenticated-user" => true,
         other => SAID_BY_PROXIES.iter().any(|it| other.starts_with(it)),
     }
 }
@@ -145,6 +177,61 @@ mod tests {
         assert!(text.contains("\r\nConnection: Upgrade, close\r\n"));
         assert!(text.contains("\r\nUpgrade: websocket\r\n"));
         assert_eq!(text.matches("Connection:").count(), 1);
+    }
+
+    #[test]
+    fn an_upgrade_to_anything_but_websocket_is_not_passed_on() {
+        for other in ["h2c", "websocket, h2c", "websocket\r\nUpgrade: h2c"] {
+            let head = format!(
+                "GET / HTTP/1.1\r\nHost: a.b\r\nUpgrade: {other}\r\n\
+                 Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABk\r\n\r\n"
+            );
+            let text = String::from_utf8(ours(&head, "192.0.2.7:1").head).unwrap();
+            assert!(text.ends_with("\r\nConnection: close\r\nHost: a.b\r\n\r\n"), "{text}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_passed_on_that_services_believe_of_proxies() {
+        for name in [
+            "True-Client-IP",
+            "X-Client-IP",
+            "X-Forwarded",
+            "X-Original-URL",
+            "X_Rewrite_URL",
+            "CF-Connecting-IP",
+            "Trailer",
+            "HTTP2-Settings",
+        ] {
+            let head = format!("GET / HTTP/1.1\r\nHost: a.b\r\n{name}: eve\r\n\r\n");
+            let text = String::from_utf8(ours(&head, "192.0.2.7:1").head).unwrap();
+            assert!(!text.contains("eve"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_body_whose_end_is_not_told_once_is_refused() {
+        let rewritten = |fields: &str| {
+            let head = format!("POST / HTTP/1.1\r\nHost: a.b\r\n{fields}\r\n\r\n");
+            rewrite(head.as_bytes(), &telling("192.0.2.7:1"), "http").map(|it| it.is_some())
+        };
+        for good in [
+            "Content-Length: 5",
+            "Content-Length: 5, 5\r\ncontent-length: 5",
+            "Transfer-Encoding: chunked",
+        ] {
+            assert_eq!(rewritten(good), Ok(true), "{good}");
+        }
+        for bad in [
+            "Content-Length: 5\r\nTransfer-Encoding: chunked",
+            "Transfer-Encoding: chunked\r\nContent-Length: 5",
+            "Content-Length: 5\r\nContent-Length: 6",
+            "Content-Length: 5, 6",
+            "Content-Length: +5",
+            "Content-Length:",
+        ] {
+            assert_eq!(rewritten(bad), Err(Cause::Malformed), "{bad}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The sources that somebody has logged in from, for a while and for one service each.
 //!
-//! Kept in memory only: a restart forgets them, and so does a reload that takes the terminal or its
-//! keys away. How long one counts is its service's to say. Knows nothing of passwords.
+//! Kept in memory only: a restart forgets them, and so does a reload that takes the terminal, its keys
+//! or whoever logged in away. How long one counts is its service's to say. Knows nothing of passwords.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -76,11 +76,14 @@ impl Armed {
         (now.saturating_duration_since(knock.at) < open).then(|| knock.identity.clone())
     }
 
-    /// Forgets every terminal that is not there any more.
-    pub(super) fn keep(&self, is_there: impl Fn(&Kid) -> bool) {
-        let mut table = self.table();
-        table.ports.retain(|(kid, _), _| is_there(kid));
-        table.order.retain(|_, ((kid, _), _)| is_there(kid));
+    /// Forgets whoever is not known to the service any more.
+    pub(super) fn keep(&self, is_known: impl Fn(&Port, &Identity) -> bool) {
+        let Table { ports, order, .. } = &mut *self.table();
+        for (port, sources) in ports.iter_mut() {
+            sources.retain(|_, it| is_known(port, &it.identity));
+        }
+        ports.retain(|_, sources| !sources.is_empty());
+        order.retain(|_, (port, source)| ports.get(port).is_some_and(|it| it.contains_key(source)));
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -130,14 +133,18 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_that_is_gone_is_forgotten() {
+    fn who_is_not_known_to_a_service_any_more_is_forgotten_there() {
         let (armed, now) = (Armed::default(), clock::now());
+        let ann = Identity::parse("ann").unwrap();
         armed.arm(CAR, of("192.0.2.7"), lee(), now);
         armed.arm(BUS, of("192.0.2.7"), lee(), now);
-        armed.keep(|kid| *kid == BUS.0);
+        armed.arm(BUS, of("192.0.2.8"), ann.clone(), now);
+        armed.keep(|port, identity| *port == BUS && *identity == lee());
         assert_eq!(armed.who(CAR, of("192.0.2.7"), OPEN, now), None);
+        assert_eq!(armed.who(BUS, of("192.0.2.8"), OPEN, now), None);
         assert_eq!(armed.who(BUS, of("192.0.2.7"), OPEN, now), Some(lee()));
-        assert_eq!(armed.table().order.len(), 1);
+        let table = armed.table();
+        assert_eq!((table.ports.len(), table.order.len()), (1, 1));
     }
 
     #[test]

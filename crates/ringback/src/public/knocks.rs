@@ -1,5 +1,7 @@
 //! The knock page's visitors: each is shown the page, or logged in and its source armed.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringback_proto::gate::{Identity, Level, Source};
@@ -15,24 +17,32 @@ use crate::ingress::{self, ClientStream};
 
 /// Whoever knows the users of a service.
 pub(super) trait Users {
-    /// Who it is that logs in so, from there.
+    /// Who it is, for each of the services, that logs in so from there; a refusal if it is nobody
+    /// for all of them.
     fn who(
         &self,
-        service: &ListedService,
+        services: &[&ListedService],
         from: Source,
         log_in: &LogIn,
-    ) -> impl Future<Output = Result<Identity, Refusal>> + Send;
+    ) -> impl Future<Output = Result<Vec<Option<Identity>>, Refusal>> + Send;
 }
 
 impl Users for Gate {
     async fn who(
         &self,
-        service: &ListedService,
+        services: &[&ListedService],
         from: Source,
         log_in: &LogIn,
-    ) -> Result<Identity, Refusal> {
-        let users = service.access.users.as_ref().ok_or(Refusal::Unauthorized)?;
-        self.log_in(users, &log_in.user, log_in.password.clone(), from).await
+    ) -> Result<Vec<Option<Identity>>, Refusal> {
+        let users = |of: &ListedService| of.access.users.clone();
+        // Services that share their users ask them once.
+        let files: BTreeMap<_, _> =
+            services.iter().filter_map(|it| users(it)).map(|it| (it.print(), it)).collect();
+        let asked: Vec<_> = files.values().map(Arc::as_ref).collect();
+        let told = self.log_in(&asked, &log_in.user, &log_in.password, from).await?;
+        let known: BTreeMap<_, _> = files.keys().zip(told).collect();
+        let who = |of: &&ListedService| known.get(&users(of)?.print()).cloned().flatten();
+        Ok(services.iter().map(who).collect())
     }
 }
 
@@ -69,21 +79,21 @@ async fn open(
     log_in: &LogIn,
 ) -> (Said, Vec<(u16, Duration)>) {
     let kid = terminal.key.kid;
-    let (mut ports, mut refused) = (Vec::new(), Refusal::Unauthorized);
-    for service in knocks(terminal) {
-        match users.who(service, source, log_in).await {
-            Ok(identity) => {
-                armed.arm((kid, service.id), source, identity, clock::now());
-                ports.extend(port(service));
-            }
-            Err(refusal) => {
-                debug!(%kid, %source, code = refusal.code(), "knocked in vain");
-                refused = refusal;
-            }
+    let (services, mut ports) = (knocks(terminal).collect::<Vec<_>>(), Vec::new());
+    let told = match users.who(&services, source, log_in).await {
+        Ok(told) => told,
+        Err(refusal) => {
+            debug!(%kid, %source, code = refusal.code(), "knocked in vain");
+            return (Said::Refused(refusal), ports);
         }
+    };
+    for (service, identity) in services.into_iter().zip(told) {
+        let Some(identity) = identity else { continue };
+        armed.arm((kid, service.id), source, identity, clock::now());
+        ports.extend(port(service));
     }
     if ports.is_empty() {
-        return (Said::Refused(refused), ports);
+        return (Said::Refused(Refusal::Unauthorized), ports);
     }
     (Said::Open(clock::unix_seconds()), ports)
 }
@@ -98,17 +108,18 @@ fn port(service: &ListedService) -> Option<(u16, Duration)> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::sync::Arc;
-
     use ringback_proto::access_request::{Kid, SealingKey};
     use ringback_proto::secret::Secret;
     use ringback_proto::switchboard::{PublicKey, Terminal};
     use ringback_proto::terminal::{CallNumber, Callee, ServiceId, TenantName, TerminalName};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
+    use tokio_util::task::TaskTracker;
+    use zeroize::Zeroizing;
 
     use super::*;
     use crate::config::Access;
+    use crate::{limits, users};
 
     const OPEN: Duration = Duration::from_secs(600);
 
@@ -136,12 +147,45 @@ pub(super) mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn one_log_in_is_one_try_for_all_services_that_share_their_users() {
+        let lee = Identity::parse("lee").unwrap();
+        let line = users::password_line(&lee, "open").unwrap();
+        let mut terminal = listed();
+        terminal.services[0].access.users = Some(Arc::new(users::Users::parse(&line).unwrap()));
+        let mut second = terminal.services[0].clone();
+        second.access.users = Some(Arc::new(users::Users::parse(&line).unwrap()));
+        terminal.services.push(second);
+        let (gate, source) = (Gate::new(TaskTracker::new()).unwrap(), Source::of([127; 4].into()));
+        let services: Vec<_> = knocks(&terminal).collect();
+        let who = async |password: &str| {
+            let password = Zeroizing::new(password.to_owned());
+            gate.who(&services, source, &LogIn { user: Zeroizing::new("lee".to_owned()), password })
+                .await
+        };
+        for _ in 1..limits::FAILURES {
+            assert_eq!(who("wrong").await, Err(Refusal::Unauthorized));
+        }
+        assert_eq!(who("open").await, Ok(vec![Some(lee.clone()); 2]));
+        assert_eq!(gate.checked(), limits::FAILURES as usize, "each was hashed once");
+        let access = &services[0].access;
+        assert!(access.knocks(&lee) && !access.knocks(&Identity::parse("ann").unwrap()));
+    }
+
     struct Lee;
 
     impl Users for Lee {
-        async fn who(&self, _: &ListedService, _: Source, it: &LogIn) -> Result<Identity, Refusal> {
+        async fn who(
+            &self,
+            _: &[&ListedService],
+            _: Source,
+            it: &LogIn,
+        ) -> Result<Vec<Option<Identity>>, Refusal> {
             let known = (it.user.as_str(), it.password.as_str()) == ("lee", "5.4 mmol/l");
-            Identity::parse("lee").ok().filter(|_| known).ok_or(Refusal::Unauthorized)
+            if !known {
+                return Err(Refusal::Unauthorized);
+            }
+            Ok(vec![Identity::parse("lee").ok()])
         }
     }
 
