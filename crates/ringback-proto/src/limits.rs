@@ -116,8 +116,7 @@ pub const OPENED_IN_VAIN_RESERVE: Rate = Rate { tokens: 5, per: Duration::from_s
 /// we dialed sends them. The newest of who has used up its reserve are not opened.
 pub const OPENED_IN_VAIN_BY_TUNNEL: Rate = Rate { tokens: 500, per: Duration::from_secs(1) };
 /// The same of one key id; its newest are dropped.
-pub const OPENED_IN_VAIN_BY_TUNNEL_PER_KID: Rate =
-    Rate { tokens: 50, per: Duration::from_secs(1) };
+pub const OPENED_IN_VAIN_BY_TUNNEL_PER_KID: Rate = Rate { tokens: 50, per: Duration::from_secs(1) };
 /// Requests of one key id by bearers that earn a dial; the newest is dropped.
 pub const DIALS_BY_BEARER: Rate = Rate { tokens: 12, per: Duration::from_secs(60) };
 /// Requests of one key id over tunnels that earn a dial; the newest is dropped.

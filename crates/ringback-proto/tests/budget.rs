@@ -295,7 +295,10 @@ fn twelve_unanswered_calls_in_a_row_stop_their_tenant_for_a_minute() {
     assert!(purse.calls(52, 52, NOON + 71).is_err());
     purse.ends(trial, 51, CallEnd::Answered, NOON + 75);
     assert!((60..80).all(|kid| purse.calls(kid, kid, NOON + 76).is_ok()));
-    assert_eq!(purse.budgets.notices(NOON + 76), [Notice::BreakerClosed { whose: Some(tenant(0)) }]);
+    assert_eq!(
+        purse.budgets.notices(NOON + 76),
+        [Notice::BreakerClosed { whose: Some(tenant(0)) }]
+    );
 }
 
 #[test]

@@ -156,8 +156,11 @@ impl Breakers {
         let mut records = Vec::new();
         for (tenant, it) in &self.tenants {
             let tenant = *tenant;
-            records
-                .extend(it.called.iter().map(|(kid, at)| Record::Called { tenant, kid: *kid, at: *at }));
+            records.extend(it.called.iter().map(|(kid, at)| Record::Called {
+                tenant,
+                kid: *kid,
+                at: *at,
+            }));
             records.extend(it.row.iter().map(|(kid, calls)| {
                 let (kid, calls) = (*kid, *calls);
                 Record::Unanswered { tenant, kid, calls }

@@ -190,9 +190,7 @@ impl FromStr for Record {
                 let (tenant, kid) = (read(tenant)?, read_kid(kid)?);
                 Ok(Self::Unanswered { tenant, kid, calls: read(calls)? })
             }
-            ["row", tenant, calls] => {
-                Ok(Self::Row { tenant: read(tenant)?, calls: read(calls)? })
-            }
+            ["row", tenant, calls] => Ok(Self::Row { tenant: read(tenant)?, calls: read(calls)? }),
             ["opened", tenant, until] => {
                 Ok(Self::Opened { whose: Some(read(tenant)?), until: read(until)? })
             }
