@@ -1,4 +1,4 @@
-//! What rings may cost: nested budgets of terminals, sources and tenants, and a breaker for all.
+//! What rings may cost: nested budgets of terminals, sources and tenants, and breakers of tenants and of all.
 //!
 //! Pure. Time is wall time in unix seconds, since budgets outlive the process. A signal by a paid
 //! route is asked for ([`Budgets::ask`]), which yields a [`Record`] or a [`Denial`]; the record is
@@ -11,8 +11,9 @@ mod history;
 mod money;
 mod record;
 mod report;
+mod steady;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::access_request::Kid;
@@ -22,13 +23,14 @@ use crate::refusal::Budget;
 use crate::switchboard::{Call, CallEnd};
 use crate::terminal::TenantName;
 
-use breaker::Breaker;
+use breaker::Breakers;
 use history::History;
 
 pub use history::Entry;
 pub use money::{Money, NoMoney};
 pub use record::{Damaged, Record, Whose};
 pub use report::{BreakerIs, Report, Used};
+pub use steady::SteadyClock;
 
 /// Five minutes, the shortest window.
 const FIVE_MINUTES: u64 = 300;
@@ -48,11 +50,13 @@ pub struct Rules {
     pub terminal_per_day: u64,
     /// Calls caused from one source in an hour.
     pub source_per_hour: u64,
-    /// Unanswered calls in a row that stop all ringing.
+    /// Unanswered calls in a row that stop the rings of a tenant, or of three tenants those of all.
     pub breaker_unanswered: u64,
     /// How long nobody is rung then, in seconds.
     pub breaker_seconds: u64,
-    /// What each tenant may spend; a tenant that is not here has no budget of its own.
+    /// What a tenant may spend that is not among the others.
+    pub tenant: TenantRules,
+    /// What each tenant may spend.
     pub tenants: BTreeMap<TenantName, TenantRules>,
 }
 
@@ -93,9 +97,15 @@ pub struct Denial {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// Too many calls in a row went unanswered: nobody is rung for a while.
-    BreakerOpened,
+    BreakerOpened {
+        /// For a tenant, or for everybody.
+        whose: Option<TenantName>,
+    },
     /// A call was answered again.
-    BreakerClosed,
+    BreakerClosed {
+        /// As of [`Notice::BreakerOpened`].
+        whose: Option<TenantName>,
+    },
     /// Less than half of the last hour's calls were answered: the mark of a pumping attack.
     FewAnswered {
         /// How many were answered.
@@ -119,14 +129,14 @@ pub struct Budgets {
     tenants: BTreeMap<TenantName, History>,
     /// Calls that have ended; what a history has for money are the answered ones.
     calls: History,
-    breaker: Breaker,
+    breakers: Breakers,
     told: Told,
 }
 
 /// What the operator has heard.
 #[derive(Debug, Default)]
 struct Told {
-    breaker: bool,
+    breakers: BTreeSet<Option<TenantName>>,
     few_answered: bool,
 }
 
@@ -147,6 +157,10 @@ impl Default for Rules {
             source_per_hour: 10,
             breaker_unanswered: 12,
             breaker_seconds: 60,
+            tenant: TenantRules {
+                rings_per_day: limits::TENANT_RINGS_PER_DAY,
+                money_per_day: Money::default(),
+            },
             tenants: BTreeMap::new(),
         }
     }
@@ -162,6 +176,7 @@ impl Rules {
             source_per_hour: 0,
             breaker_unanswered: 0,
             breaker_seconds: 0,
+            tenant: TenantRules::default(),
             tenants: BTreeMap::new(),
         }
     }
@@ -175,7 +190,7 @@ impl Rules {
     }
 
     fn tenant(&self, tenant: &TenantName) -> TenantRules {
-        self.tenants.get(tenant).copied().unwrap_or_default()
+        self.tenants.get(tenant).copied().unwrap_or(self.tenant)
     }
 }
 
@@ -190,7 +205,7 @@ impl Budgets {
             sources_full_until: 0,
             tenants: BTreeMap::new(),
             calls: History::default(),
-            breaker: Breaker::default(),
+            breakers: Breakers::default(),
             told: Told::default(),
         }
     }
@@ -202,7 +217,7 @@ impl Budgets {
 
     /// Begins a new life of the process: calls are numbered afresh, and the old ones never end.
     pub fn resume(&mut self) {
-        self.breaker.resume();
+        self.breakers.resume();
     }
 
     /// Asks for one signal: all budgets agree, or the one that stands against it longest is told.
@@ -210,7 +225,10 @@ impl Budgets {
     /// Nothing is spent before the record is entered.
     pub fn ask(&mut self, charge: &Charge, unix_seconds: u64) -> Result<Record, Denial> {
         let now = self.clock.at(unix_seconds);
-        let mut waits = vec![(Budget::Breaker, self.breaker.wait(charge.call, &self.rules, now))];
+        let mut waits = vec![(
+            Budget::Breaker,
+            self.breakers.wait(charge.tenant, charge.call, &self.rules, now),
+        )];
         waits.extend(self.tenant_waits(charge, now));
         if begins_call(charge.call) {
             waits.push((Budget::Terminal, self.terminal_wait(charge.kid, now)));
@@ -224,8 +242,15 @@ impl Budgets {
     }
 
     /// Tells how a call has ended, as a record to be entered.
+    ///
+    /// One that was abandoned after long enough counts as unanswered: whoever hangs up before its
+    /// patience ends hides no dead terminal, and whoever hangs up at once makes none seem dead.
     pub fn ended(&mut self, call: u64, kid: Kid, how: CallEnd, unix_seconds: u64) -> Record {
-        Record::Ended { at: self.clock.at(unix_seconds), call, kid, how }
+        let at = self.clock.at(unix_seconds);
+        let (tenant, called_at) = self.breakers.called(kid).unwrap_or((TenantName::default(), at));
+        let long = limits::ABANDONED_COUNTS_AFTER.as_secs() <= at.saturating_sub(called_at);
+        let how = if how == CallEnd::Abandoned && long { CallEnd::Unanswered } else { how };
+        Record::Ended { at, call, kid, tenant, how }
     }
 
     /// Takes a record in: one that was just made, or one of an earlier life.
@@ -241,13 +266,14 @@ impl Budgets {
                     self.terminals.entry(charge.kid).or_default().add(one, DAY);
                     self.sources.entry(charge.source).or_default().add(one, HOUR);
                 }
-                self.breaker.charged(charge.call, &self.rules, *at);
+                let whose = (charge.tenant, charge.kid);
+                self.breakers.charged(whose, charge.call, &self.rules, *at);
             }
-            Record::Ended { at, call, kid, how } => {
+            Record::Ended { at, call, kid, tenant, how } => {
                 self.clock.has_been(*at);
                 let answered = u64::from(*how == CallEnd::Answered);
                 self.calls.add(Entry { at: *at, rings: 1, money: answered }, HOUR);
-                self.breaker.ended(*call, *kid, *how, &self.rules, *at);
+                self.breakers.ended((*tenant, *kid), *call, *how, &self.rules, *at);
             }
             Record::Count { whose, entry } => {
                 self.clock.has_been(entry.at);
@@ -264,9 +290,11 @@ impl Budgets {
                     Whose::Calls => self.calls.add(*entry, HOUR),
                 }
             }
-            Record::Unanswered { .. } | Record::Opened { .. } | Record::HalfOpened { .. } => {
-                self.breaker.enter(record);
-            }
+            Record::Called { .. }
+            | Record::Unanswered { .. }
+            | Record::Row { .. }
+            | Record::Opened { .. }
+            | Record::HalfOpened { .. } => self.breakers.enter(record),
         }
     }
 
@@ -286,7 +314,7 @@ impl Budgets {
             records.extend(history.entries().map(count(Whose::Tenant(*tenant))));
         }
         records.extend(self.calls.entries().map(count(Whose::Calls)));
-        records.extend(self.breaker.records());
+        records.extend(self.breakers.records());
         records
     }
 
@@ -294,11 +322,10 @@ impl Budgets {
     pub fn notices(&mut self, unix_seconds: u64) -> Vec<Notice> {
         let now = self.clock.at(unix_seconds);
         let mut notices = Vec::new();
-        let open = self.breaker.is_open();
-        if open != self.told.breaker {
-            self.told.breaker = open;
-            notices.push(if open { Notice::BreakerOpened } else { Notice::BreakerClosed });
-        }
+        let open: BTreeSet<_> = self.breakers.open().into_iter().collect();
+        let told = std::mem::replace(&mut self.told.breakers, open.clone());
+        notices.extend(open.difference(&told).map(|it| Notice::BreakerOpened { whose: *it }));
+        notices.extend(told.difference(&open).map(|it| Notice::BreakerClosed { whose: *it }));
         let (called, answered) = self.calls.within(now, HOUR);
         let few = few_answered(called, answered);
         if few != self.told.few_answered {
@@ -356,6 +383,7 @@ impl Budgets {
         self.sources.retain(|_, it| it.prune(now, HOUR));
         self.tenants.retain(|_, it| it.prune(now, DAY));
         self.calls.prune(now, HOUR);
+        self.breakers.forget(now);
     }
 }
 

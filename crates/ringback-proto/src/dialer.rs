@@ -19,8 +19,10 @@ mod bucket;
 mod fleet;
 mod forbidden;
 mod rejection;
+mod vain;
 
 use bucket::Bucket;
+use vain::{Common, Shares};
 
 pub use bucket::Rate;
 pub use fleet::Fleet;
@@ -185,7 +187,7 @@ pub struct Dialer {
     /// The windows of those who have gone while theirs was on its way to the disk.
     leaving: BTreeMap<Kid, ReplayWindow>,
     pending: BTreeMap<DialId, Pending>,
-    in_vain: Bucket,
+    in_vain: Common,
     heard: u64,
     stopping: bool,
     counters: Counters,
@@ -196,7 +198,7 @@ pub struct Dialer {
 #[derive(Debug)]
 struct Known {
     subscriber: Subscriber,
-    in_vain: Bucket,
+    in_vain: Shares,
     dials_by_bearer: Bucket,
     dials_by_tunnel: Bucket,
     /// Whether a window of it is on its way to the disk.
@@ -277,7 +279,7 @@ impl Dialer {
             subscribers: subscribers.into_iter().map(|it| (it.key.kid, known(it))).collect(),
             leaving: BTreeMap::new(),
             pending: BTreeMap::new(),
-            in_vain: Bucket::default(),
+            in_vain: Common::default(),
             heard: 0,
             stopping: false,
             counters: Counters::default(),
@@ -398,16 +400,13 @@ impl Dialer {
         if signal.suite() != known.subscriber.key.suite() {
             return Err(Rejection::Suite);
         }
-        let affordable = known.in_vain.has(limits::OPENED_IN_VAIN_PER_KID, now)
-            && self.in_vain.has(limits::OPENED_IN_VAIN, now);
-        if !affordable {
+        if !known.in_vain.afford(ring.over, &self.in_vain, now) {
             return Err(Rejection::TooMany);
         }
         let judged = self.judge(&signal, ring, now);
         let earned = judged.as_ref().is_ok_and(|it| it.request.purpose != Purpose::Cancel);
         if !earned && let Some(known) = self.subscribers.get_mut(&signal.kid()) {
-            known.in_vain.take(limits::OPENED_IN_VAIN_PER_KID, now);
-            self.in_vain.take(limits::OPENED_IN_VAIN, now);
+            known.in_vain.spend(ring.over, &mut self.in_vain, now);
         }
         judged
     }

@@ -105,11 +105,18 @@ pub const SMPP_QUEUE_FULL: Duration = Duration::from_secs(45);
 
 // What a private proxy does for whoever rings it.
 
-/// Signals that are opened in vain, whoever they are for; while it is used up, the newest are not
-/// opened. An opening takes 70 µs of a server's core in suite 2: at most a seventh of one core.
+/// Signals by bearers that are opened in vain, whoever they are for; while it is used up, the newest
+/// of who has used up its reserve are not opened. An opening takes 70 µs of a server's core in suite 2: at most a seventh of one core.
 pub const OPENED_IN_VAIN: Rate = Rate { tokens: 2_000, per: Duration::from_secs(1) };
 /// The same of one key id, so that a flood of one leaves room for the others: its newest are dropped.
 pub const OPENED_IN_VAIN_PER_KID: Rate = Rate { tokens: 1_000, per: Duration::from_secs(1) };
+/// What of these each key id is opened whatever the others have used up; beyond it, it shares.
+pub const OPENED_IN_VAIN_RESERVE: Rate = Rate { tokens: 5, per: Duration::from_secs(1) };
+/// Signals over tunnels that are opened in vain, apart from those by bearers: only a public proxy that
+/// we dialed sends them. The newest of who has used up its reserve are not opened.
+pub const OPENED_IN_VAIN_BY_TUNNEL: Rate = Rate { tokens: 500, per: Duration::from_secs(1) };
+/// The same of one key id; its newest are dropped.
+pub const OPENED_IN_VAIN_BY_TUNNEL_PER_KID: Rate = Rate { tokens: 50, per: Duration::from_secs(1) };
 /// Requests of one key id by bearers that earn a dial; the newest is dropped.
 pub const DIALS_BY_BEARER: Rate = Rate { tokens: 12, per: Duration::from_secs(60) };
 /// Requests of one key id over tunnels that earn a dial; the newest is dropped.
@@ -121,6 +128,16 @@ pub const DIALS_BY_TUNNEL: Rate = Rate { tokens: 600, per: Duration::from_secs(6
 pub const BUDGET_SOURCES: usize = 65_536;
 /// Unanswered calls in a row that count of one terminal towards the breaker; further ones do not.
 pub const BREAKER_CALLS_PER_TERMINAL: u64 = 3;
+/// Tenants that the unanswered calls in a row must at least be of to stop everybody.
+pub const BREAKER_TENANTS: u64 = 3;
+/// How long a call must have gone unanswered to count so although its clients have left: as long as
+/// a terminal that is well takes to dial back, so that nobody makes one seem dead by hanging up.
+pub const ABANDONED_COUNTS_AFTER: Duration = SIGNAL_AGAIN[SIGNALS_PER_RING - 2];
+/// Signals of a tenant in a day, unless configured; the newest rings nobody.
+pub const TENANT_RINGS_PER_DAY: u64 = 1_000;
+/// How far the wall clock may run ahead of the time that has passed since the process began, in
+/// seconds; what it jumps further is not believed, and frees no budget.
+pub const CLOCK_SLACK_SECONDS: u64 = 60;
 /// Calls of the last hour below which their answers prove nothing; then no alarm is raised.
 pub const ALARM_CALLS: u64 = 10;
 /// Characters of a tenant's name; a longer one is refused where it is read.

@@ -237,7 +237,8 @@ fn a_journal_that_was_written_anew_leads_to_the_same_budgets() {
     purse.writes_its_journal_anew(NOON + 300);
     purse.dies();
     assert_eq!(purse.budgets.report(NOON + 300), before);
-    assert_eq!(before.breaker, BreakerIs::Closed { unanswered: 9 });
+    assert_eq!(before.tenant_breakers[&tenant(0)], BreakerIs::Closed { unanswered: 9 });
+    assert_eq!(before.breaker, BreakerIs::Closed { unanswered: 4 });
 }
 
 #[test]
@@ -277,13 +278,13 @@ fn a_record_is_read_as_it_was_written_and_no_other_line_is() {
 // The breaker and the alarm.
 
 #[test]
-fn twelve_unanswered_calls_in_a_row_stop_everybody_for_a_minute() {
+fn twelve_unanswered_calls_in_a_row_stop_their_tenant_for_a_minute() {
     let mut purse = Purse::new(row_of(12));
     (0..11).for_each(|kid| purse.goes_unanswered(kid, NOON));
     assert_eq!(purse.budgets.notices(NOON)[..], [Notice::FewAnswered { answered: 0, called: 11 }]);
     purse.goes_unanswered(11, NOON);
     assert_eq!(purse.calls(99, 99, NOON), Err((Budget::Breaker, 60)));
-    assert_eq!(purse.budgets.notices(NOON), [Notice::BreakerOpened]);
+    assert_eq!(purse.budgets.notices(NOON), [Notice::BreakerOpened { whose: Some(tenant(0)) }]);
     assert_eq!(purse.budgets.notices(NOON), [], "told once");
 
     let trial = purse.calls(50, 50, NOON + 60).unwrap();
@@ -294,7 +295,10 @@ fn twelve_unanswered_calls_in_a_row_stop_everybody_for_a_minute() {
     assert!(purse.calls(52, 52, NOON + 71).is_err());
     purse.ends(trial, 51, CallEnd::Answered, NOON + 75);
     assert!((60..80).all(|kid| purse.calls(kid, kid, NOON + 76).is_ok()));
-    assert_eq!(purse.budgets.notices(NOON + 76), [Notice::BreakerClosed]);
+    assert_eq!(
+        purse.budgets.notices(NOON + 76),
+        [Notice::BreakerClosed { whose: Some(tenant(0)) }]
+    );
 }
 
 #[test]
@@ -329,18 +333,6 @@ fn an_open_breaker_is_open_after_a_crash_and_a_trial_that_died_holds_nobody_for_
     purse.dies();
     assert_eq!(purse.calls(4, 4, NOON + 119), Err((Budget::Breaker, 1)));
     assert!(purse.calls(4, 4, NOON + 120).is_ok());
-}
-
-#[test]
-fn a_probe_is_no_trial_of_a_breaker_that_is_half_open() {
-    let mut purse = Purse::new(row_of(1));
-    purse.goes_unanswered(1, NOON);
-    purse.calls(2, 2, NOON + 60).unwrap();
-    purse.dies();
-    purse.writes_its_journal_anew(NOON + 61);
-    purse.dies();
-    let Call { id, signal } = Call::PROBE;
-    assert_eq!(purse.signals(3, 3, id, signal, NOON + 61), Err((Budget::Breaker, 59)));
 }
 
 #[test]

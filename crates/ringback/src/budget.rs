@@ -52,7 +52,10 @@ fn as_json(report: &Report, config: &PublicConfig, names: &BTreeMap<Kid, String>
         json!({ "used": text(it.used), "limit": text(it.limit), "free_in_seconds": it.wait })
     };
     let tenants = report.tenants.iter().map(|(tenant, [rings, spent])| {
-        json!({ "name": tenant.as_str(), "rings_per_day": one(rings), "money_per_day": money(spent) })
+        json!({
+            "name": tenant.as_str(), "rings_per_day": one(rings), "money_per_day": money(spent),
+            "breaker": report.tenant_breakers.get(tenant).map(|it| breaker(*it)),
+        })
     });
     let terminals = report.terminals.iter().map(|(kid, [few, hour, day])| {
         json!({
@@ -63,21 +66,24 @@ fn as_json(report: &Report, config: &PublicConfig, names: &BTreeMap<Kid, String>
     let sources = report.sources.iter().filter(|(_, it)| it.is_over_half());
     let sources =
         sources.map(|(it, used)| json!({ "source": format!("{it:?}"), "per_hour": one(used) }));
-    let breaker = match report.breaker {
-        BreakerIs::Closed { unanswered } => json!({ "is": "closed", "unanswered": unanswered }),
-        BreakerIs::Open { seconds } => json!({ "is": "open", "free_in_seconds": seconds }),
-        BreakerIs::HalfOpen => json!({ "is": "half-open" }),
-    };
     json!({
         "currency": config.budget.currency,
         "tenants": tenants.collect::<Vec<_>>(),
         "terminals": terminals.collect::<Vec<_>>(),
         "sources_over_half": sources.collect::<Vec<_>>(),
-        "breaker": breaker,
+        "breaker": breaker(report.breaker),
         "last_hour": {
             "called": report.called, "answered": report.answered, "alarm": report.few_answered,
         },
     })
+}
+
+fn breaker(is: BreakerIs) -> Value {
+    match is {
+        BreakerIs::Closed { unanswered } => json!({ "is": "closed", "unanswered": unanswered }),
+        BreakerIs::Open { seconds } => json!({ "is": "open", "free_in_seconds": seconds }),
+        BreakerIs::HalfOpen => json!({ "is": "half-open" }),
+    }
 }
 
 struct Table<'a> {
@@ -110,18 +116,27 @@ impl Table<'_> {
             rows.push(self.row(cells, self.next(used.wait)));
         }
         rows.push(String::new());
-        rows.push(match report.breaker {
-            BreakerIs::Closed { unanswered } => {
-                format!("breaker   closed, {unanswered} unanswered in a row")
-            }
-            BreakerIs::Open { seconds } => {
-                self.paint("31", &format!("breaker   open: nobody is rung for {seconds} s"))
-            }
-            BreakerIs::HalfOpen => self.paint("33", "breaker   half open: one call at a time"),
-        });
+        rows.push(self.breaker(report.breaker, ""));
+        for (tenant, is) in &report.tenant_breakers {
+            rows.push(self.breaker(*is, &format!(" (tenant {tenant})")));
+        }
         let ratio = format!("answered  {} of {} in an hour", report.answered, report.called);
         rows.push(if report.few_answered { self.paint("31", &ratio) } else { ratio });
         rows.join("\n") + "\n"
+    }
+
+    fn breaker(&self, is: BreakerIs, whose: &str) -> String {
+        match is {
+            BreakerIs::Closed { unanswered } => {
+                format!("breaker   closed, {unanswered} unanswered in a row{whose}")
+            }
+            BreakerIs::Open { seconds } => {
+                self.paint("31", &format!("breaker   open: nobody is rung for {seconds} s{whose}"))
+            }
+            BreakerIs::HalfOpen => {
+                self.paint("33", &format!("breaker   half open: one call at a time{whose}"))
+            }
+        }
     }
 
     fn head(&self, cells: [&str; 5]) -> String {

@@ -15,9 +15,10 @@ pub const SEQUENCE_RESERVE: u32 = 300;
 pub const SEQUENCE_CHECK: Duration = Duration::from_secs(60);
 /// Clients held or served at once by one public proxy; the newest is refused.
 pub const CLIENTS: usize = 16_384;
-/// Connections on the dial-back port that have not said a whole hello; the oldest is closed.
+/// Connections on the dial-back port that have not said a whole hello; one of the network that has the
+/// most is closed.
 pub const STRANGERS: usize = 1_024;
-/// The same of one network (/24 or /56); its oldest is closed.
+/// The same of one network (/24 or /56); the oldest of the address that has the most is closed.
 pub const STRANGERS_PER_NETWORK: usize = 256;
 /// Connections that the kernel keeps for a listener that is busy; it drops the newest.
 pub const BACKLOG: i32 = 4_096;
@@ -121,9 +122,10 @@ pub const JOURNAL_RECORDS: usize = 10_000;
 
 // Clients that are not let in yet.
 
-/// Clients whose request, handshake or log-in is not complete; the oldest is closed.
+/// Clients whose request, handshake or log-in is not complete; one of the network that has the most
+/// is closed.
 pub const INCOMPLETE: usize = 2_000;
-/// The same of one network (/24 or /56); its oldest is closed.
+/// The same of one network (/24 or /56); the oldest of the address that has the most is closed.
 pub const INCOMPLETE_PER_NETWORK: usize = 64;
 /// Descriptors that no client and no stranger is given: for bearers, DNS, state and log.
 pub const KEPT_FILES: usize = 512;

@@ -36,8 +36,10 @@ pub enum Record {
         at: u64,
         /// Which.
         call: u64,
-        /// Whose.
+        /// Whose terminal's.
         kid: Kid,
+        /// Whose.
+        tenant: TenantName,
         /// How.
         how: CallEnd,
     },
@@ -48,20 +50,42 @@ pub enum Record {
         /// How much.
         entry: Entry,
     },
-    /// So many calls of a terminal were unanswered since the last answered one of any.
+    /// A terminal was last called then.
+    Called {
+        /// For whom.
+        tenant: TenantName,
+        /// Which.
+        kid: Kid,
+        /// When.
+        at: u64,
+    },
+    /// So many calls of a terminal were unanswered since its tenant's last answered one.
     Unanswered {
+        /// For whom.
+        tenant: TenantName,
         /// Whose.
         kid: Kid,
         /// How many.
         calls: u64,
     },
-    /// The breaker is open.
+    /// So many calls of a tenant count as unanswered since the last answered one of any.
+    Row {
+        /// Whose.
+        tenant: TenantName,
+        /// How many.
+        calls: u64,
+    },
+    /// A breaker is open.
     Opened {
+        /// A tenant's, or everybody's.
+        whose: Option<TenantName>,
         /// Until when.
         until: u64,
     },
-    /// The breaker lets one call pass at a time.
+    /// A breaker lets one call pass at a time.
     HalfOpened {
+        /// A tenant's, or everybody's.
+        whose: Option<TenantName>,
         /// Which.
         call: u64,
         /// When its place is free, whatever became of it.
@@ -97,8 +121,8 @@ impl fmt::Display for Record {
                 let Call { id, signal } = call;
                 write!(f, "charged {at} {kid} {source} {tenant} {price} {id} {signal}")
             }
-            Self::Ended { at, call, kid, how } => {
-                write!(f, "ended {at} {call} {kid} {}", word(*how))
+            Self::Ended { at, call, kid, tenant, how } => {
+                write!(f, "ended {at} {call} {kid} {tenant} {}", word(*how))
             }
             Self::Count { whose, entry: Entry { at, rings, money } } => {
                 match whose {
@@ -109,9 +133,19 @@ impl fmt::Display for Record {
                 }
                 write!(f, " {at} {rings} {money}")
             }
-            Self::Unanswered { kid, calls } => write!(f, "unanswered {kid} {calls}"),
-            Self::Opened { until } => write!(f, "opened {until}"),
-            Self::HalfOpened { call, until } => write!(f, "half-opened {call} {until}"),
+            Self::Called { tenant, kid, at } => write!(f, "called {tenant} {kid} {at}"),
+            Self::Unanswered { tenant, kid, calls } => {
+                write!(f, "unanswered {tenant} {kid} {calls}")
+            }
+            Self::Row { tenant, calls } => write!(f, "row {tenant} {calls}"),
+            Self::Opened { whose: Some(tenant), until } => write!(f, "opened {tenant} {until}"),
+            Self::Opened { whose: None, until } => write!(f, "all-opened {until}"),
+            Self::HalfOpened { whose: Some(tenant), call, until } => {
+                write!(f, "half-opened {tenant} {call} {until}")
+            }
+            Self::HalfOpened { whose: None, call, until } => {
+                write!(f, "all-half-opened {call} {until}")
+            }
         }
     }
 }
@@ -132,10 +166,11 @@ impl FromStr for Record {
                 };
                 Ok(Self::Charged { at: read(at)?, charge })
             }
-            ["ended", at, call, kid, how] => Ok(Self::Ended {
+            ["ended", at, call, kid, tenant, how] => Ok(Self::Ended {
                 at: read(at)?,
                 call: read(call)?,
                 kid: read_kid(kid)?,
+                tenant: read(tenant)?,
                 how: CallEnd::ALL.into_iter().find(|it| word(*it) == how).ok_or(Damaged)?,
             }),
             [kind @ ("terminal" | "source" | "tenant" | "calls"), name, at, rings, money] => {
@@ -148,12 +183,24 @@ impl FromStr for Record {
                 let entry = Entry { at: read(at)?, rings: read(rings)?, money: read(money)? };
                 Ok(Self::Count { whose, entry })
             }
-            ["unanswered", kid, calls] => {
-                Ok(Self::Unanswered { kid: read_kid(kid)?, calls: read(calls)? })
+            ["called", tenant, kid, at] => {
+                Ok(Self::Called { tenant: read(tenant)?, kid: read_kid(kid)?, at: read(at)? })
             }
-            ["opened", until] => Ok(Self::Opened { until: read(until)? }),
-            ["half-opened", call, until] => {
-                Ok(Self::HalfOpened { call: read(call)?, until: read(until)? })
+            ["unanswered", tenant, kid, calls] => {
+                let (tenant, kid) = (read(tenant)?, read_kid(kid)?);
+                Ok(Self::Unanswered { tenant, kid, calls: read(calls)? })
+            }
+            ["row", tenant, calls] => Ok(Self::Row { tenant: read(tenant)?, calls: read(calls)? }),
+            ["opened", tenant, until] => {
+                Ok(Self::Opened { whose: Some(read(tenant)?), until: read(until)? })
+            }
+            ["all-opened", until] => Ok(Self::Opened { whose: None, until: read(until)? }),
+            ["half-opened", tenant, call, until] => {
+                let whose = Some(read(tenant)?);
+                Ok(Self::HalfOpened { whose, call: read(call)?, until: read(until)? })
+            }
+            ["all-half-opened", call, until] => {
+                Ok(Self::HalfOpened { whose: None, call: read(call)?, until: read(until)? })
             }
             _ => Err(Damaged),
         }

@@ -17,8 +17,10 @@ pub struct Report {
     pub terminals: BTreeMap<Kid, [Used; 3]>,
     /// Of each source that has caused calls: how many in an hour.
     pub sources: BTreeMap<Source, Used>,
-    /// The breaker.
+    /// Everybody's breaker.
     pub breaker: BreakerIs,
+    /// Each tenant's, as far as it was called.
+    pub tenant_breakers: BTreeMap<TenantName, BreakerIs>,
     /// Calls that have ended within the last hour.
     pub called: u64,
     /// How many of these were answered.
@@ -92,11 +94,13 @@ impl Budgets {
         let most = self.rules.source_per_hour;
         let sources = self.sources.iter().map(|(source, it)| (*source, used(it, HOUR, most)));
         let (called, answered) = self.calls.within(now, HOUR);
+        let (breaker, tenant_breakers) = self.breakers.report(now);
         Report {
             tenants: tenants.collect(),
             terminals: terminals.collect(),
             sources: sources.collect(),
-            breaker: self.breaker.report(now),
+            breaker,
+            tenant_breakers,
             called,
             answered,
             few_answered: few_answered(called, answered),

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use ringback_proto::access_request::{Kid, Malformed, OpeningKey, SealingKey, hpke_public, seal};
-use ringback_proto::dialer::{Command, DialOutcome, Rejection, Subscriber};
+use ringback_proto::dialer::{Command, DialOutcome, Over, Rejection, Subscriber};
 use ringback_proto::limits;
 use ringback_proto::secret::Secret;
 
@@ -114,6 +114,64 @@ fn a_sound_signal_that_is_heard_again_and_again_is_opened_no_oftener_either() {
     }
     story.hear(&request(1));
     story.expect_rejection(Rejection::TooMany);
+}
+
+#[test]
+fn three_key_ids_whose_signals_are_forged_keep_no_honest_one_out_by_bearers() {
+    rogues(Over::Bearer);
+}
+
+#[test]
+fn a_public_proxy_that_floods_its_tunnels_keeps_no_honest_signal_out() {
+    rogues(Over::Tunnel { spare: false });
+}
+
+#[test]
+fn a_public_proxy_that_floods_its_tunnels_keeps_no_signal_of_those_terminals_out_by_bearers() {
+    let mut story = Story::new();
+    let mut forged = sealed(&request(1)).0;
+    forged[50] ^= 1;
+    for _ in 0..2 * limits::OPENED_IN_VAIN_PER_KID.tokens {
+        story.hear_octets_over(&forged, Over::Tunnel { spare: false });
+        while story.dialer.poll_command().is_some() {}
+    }
+    story.hear(&request(1));
+    story.obeyed();
+    let most = u64::from(limits::OPENED_IN_VAIN_BY_TUNNEL_PER_KID.tokens);
+    assert_eq!(story.dialer.counters().sealed, most);
+}
+
+fn rogues(over: Over) {
+    let kids = (1..4).map(|it| Kid(KID.0 ^ it << 8));
+    let rogue = kids.clone().map(|kid| {
+        let key = OpeningKey { kid, ..subscriber().key };
+        Subscriber { key, ..subscriber() }
+    });
+    let mut story = Story::of(rogue.chain([subscriber()]).collect());
+    let forged = kids.map(|kid| {
+        let mut forged = sealed_by(kid, &request(1)).0;
+        forged[50] ^= 1;
+        forged
+    });
+    let forged: Vec<_> = forged.collect();
+    // 4,000 a second of each rogue; an honest one comes every 200 ms for two seconds after the first.
+    let (mut kept_out, mut honest) = (0, 0);
+    for step in 0..12_000_u32 {
+        for signal in &forged {
+            story.hear_octets_over(signal, over);
+            while story.dialer.poll_command().is_some() {}
+        }
+        if 4_000 <= step && step % 800 == 0 {
+            honest += 1;
+            story.ring(&request(100 + honest), over);
+            match story.dialer.poll_command() {
+                Some(Command::Reject { rejection: Rejection::TooMany, .. }) => kept_out += 1,
+                _ => while story.dialer.poll_command().is_some() {},
+            }
+        }
+        story.passes(Duration::from_secs(1) / 4_000);
+    }
+    assert_eq!(kept_out, 0, "of {honest} honest signals");
 }
 
 /// What this thread has had of a core.

@@ -59,7 +59,11 @@ impl Story {
     }
 
     pub(crate) fn hear_octets(&mut self, octets: &[u8]) {
-        let (octets, over) = (octets.to_vec(), Over::Bearer);
+        self.hear_octets_over(octets, Over::Bearer);
+    }
+
+    pub(crate) fn hear_octets_over(&mut self, octets: &[u8], over: Over) {
+        let octets = octets.to_vec();
         let (unix_seconds, synchronized) = (self.unix_seconds, self.synchronized);
         self.happens(Event::RingHeard { octets, over, unix_seconds, synchronized });
     }

@@ -125,6 +125,7 @@ fn some_rules(chance: &mut Chance) -> Rules {
         source_per_hour: chance.pick(&[0, 0, 3, 10]),
         breaker_unanswered: chance.pick(&[0, 0, 3, 12]),
         breaker_seconds: chance.pick(&[1, 60]),
+        tenant: TenantRules::default(),
         tenants: BTreeMap::new(),
     };
     let one = TenantRules {

@@ -77,7 +77,7 @@ impl Till {
         };
         let first = |it: &Charge| it.call.signal % limits::SIGNALS_PER_RING == 1;
         let rules = &self.rules;
-        let tenant = rules.tenants.get(&charge.tenant).copied().unwrap_or_default();
+        let tenant = rules.tenants.get(&charge.tenant).copied().unwrap_or(rules.tenant);
         let rings = within(86_400, &|it| it.tenant == charge.tenant);
         let money = rings * PRICE.micros();
         let mut counts = vec![

@@ -41,6 +41,10 @@ pub(super) fn read(root: &mut Section<'_>) -> BudgetConfig {
             terminal_per_day: number("terminal_per_day", defaults.terminal_per_day),
             source_per_hour: number("source_per_hour", defaults.source_per_hour),
             breaker_unanswered: number("breaker_unanswered", defaults.breaker_unanswered),
+            tenant: TenantRules {
+                rings_per_day: number("rings_per_day", defaults.tenant.rings_per_day),
+                money_per_day: Money::default(),
+            },
             breaker_seconds: section.number("breaker_seconds", 1, 3600, defaults.breaker_seconds),
             tenants: BTreeMap::new(),
         };
@@ -53,15 +57,15 @@ pub(super) fn read(root: &mut Section<'_>) -> BudgetConfig {
         }
         section.finish();
     }
-    config.rules.tenants = read_tenants(root);
+    config.rules.tenants = read_tenants(root, config.rules.tenant);
     config
 }
 
-fn read_tenants(root: &mut Section<'_>) -> BTreeMap<TenantName, TenantRules> {
+fn read_tenants(root: &mut Section<'_>, default: TenantRules) -> BTreeMap<TenantName, TenantRules> {
     let mut tenants = BTreeMap::new();
     for mut section in root.sections("tenant") {
         let name: Option<TenantName> = section.required("name");
-        let rings_per_day = section.number("rings_per_day", 0, MOST, 0);
+        let rings_per_day = section.number("rings_per_day", 0, MOST, default.rings_per_day);
         let money_per_day: Money = section.text("money_per_day").unwrap_or_default();
         let rules = TenantRules { rings_per_day, money_per_day };
         if let Some(name) = name

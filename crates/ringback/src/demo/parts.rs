@@ -84,6 +84,7 @@ terminal_per_5_minutes = 0
 terminal_per_hour = 0
 terminal_per_day = 0
 source_per_hour = 0
+rings_per_day = 0
 waiting_per_source = 1000
 
 [[bearer]]

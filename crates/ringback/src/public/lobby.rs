@@ -1,14 +1,17 @@
 //! Who has connected and not yet said what it wants: strangers at the dial-back port without a whole
 //! hello, clients without a whole request.
 //!
-//! Their number is bounded, and no network can fill it. When a limit is met the oldest loses: an
-//! honest one says all within a few round trips, a silent one never does.
+//! Their number is bounded, and no network can fill it. When a limit is met, who holds the most places
+//! loses one: of networks, and in them of addresses. There the oldest goes: an honest one says all
+//! within a few round trips, a silent one never does.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ringback_proto::dns::source_prefix;
+use ringback_proto::gate::Source;
 use tokio_util::sync::CancellationToken;
 
 /// Everybody who waits.
@@ -22,8 +25,17 @@ pub(super) struct Lobby {
 #[derive(Debug, Default)]
 struct Waiting {
     entered: u64,
-    places: BTreeMap<u64, (IpAddr, CancellationToken)>,
-    networks: BTreeMap<IpAddr, BTreeSet<u64>>,
+    places: BTreeMap<u64, (IpAddr, Source, CancellationToken)>,
+    networks: Crowds<IpAddr>,
+    sources: BTreeMap<IpAddr, Crowds<Source>>,
+}
+
+/// Places by who holds them, and who holds the most.
+#[derive(Debug)]
+struct Crowds<K> {
+    places: BTreeMap<K, BTreeSet<u64>>,
+    /// By how many each holds; of equals, who has waited longest is the last.
+    ranks: BTreeSet<(usize, Reverse<u64>, K)>,
 }
 
 /// One's place; it is free again when this is dropped.
@@ -40,24 +52,26 @@ impl Lobby {
         Self { room, room_per_network, waiting: Mutex::default() }
     }
 
-    /// Gives a newcomer a place, if need be the place of whoever has waited longest.
+    /// Gives a newcomer a place, if need be one of whoever holds the most.
     pub(super) fn enter(self: &Arc<Self>, from: IpAddr) -> Place {
-        let network = source_prefix(from);
+        let (network, source) = (source_prefix(from), Source::of(from));
         let mut waiting = self.waiting();
-        let crowd = waiting.networks.get(&network);
-        let crowded = crowd.filter(|it| self.room_per_network <= it.len());
-        let oldest = match crowded {
-            Some(crowd) => crowd.first().copied(),
-            None if self.room <= waiting.places.len() => waiting.places.keys().next().copied(),
-            None => None,
+        let crowded = self.room_per_network <= waiting.networks.count(network);
+        let loser = if crowded {
+            Some(network)
+        } else if self.room <= waiting.places.len() {
+            waiting.networks.largest()
+        } else {
+            None
         };
-        if let Some(oldest) = oldest {
-            waiting.leave(oldest);
+        if let Some(loser) = loser {
+            waiting.lose_one_of(loser);
         }
         let (number, lost) = (waiting.entered, CancellationToken::new());
         waiting.entered += 1;
-        waiting.places.insert(number, (network, lost.clone()));
-        waiting.networks.entry(network).or_default().insert(number);
+        waiting.places.insert(number, (network, source, lost.clone()));
+        waiting.networks.insert(network, number);
+        waiting.sources.entry(network).or_default().insert(source, number);
         Place { lobby: self.clone(), number, lost }
     }
 
@@ -80,13 +94,63 @@ impl Drop for Place {
 }
 
 impl Waiting {
+    /// Takes the oldest place of the source that holds the most of a network.
+    fn lose_one_of(&mut self, network: IpAddr) {
+        let crowds = self.sources.get(&network);
+        if let Some(oldest) = crowds.and_then(|it| it.oldest(it.largest()?)) {
+            self.leave(oldest);
+        }
+    }
+
     fn leave(&mut self, number: u64) {
-        let Some((network, lost)) = self.places.remove(&number) else { return };
+        let Some((network, source, lost)) = self.places.remove(&number) else { return };
         lost.cancel();
-        let Some(crowd) = self.networks.get_mut(&network) else { return };
-        crowd.remove(&number);
-        if crowd.is_empty() {
-            self.networks.remove(&network);
+        self.networks.remove(network, number);
+        let Some(crowds) = self.sources.get_mut(&network) else { return };
+        crowds.remove(source, number);
+        if crowds.places.is_empty() {
+            self.sources.remove(&network);
+        }
+    }
+}
+
+impl<K> Default for Crowds<K> {
+    fn default() -> Self {
+        Self { places: BTreeMap::new(), ranks: BTreeSet::new() }
+    }
+}
+
+impl<K: Copy + Ord> Crowds<K> {
+    fn count(&self, who: K) -> usize {
+        self.places.get(&who).map_or(0, BTreeSet::len)
+    }
+
+    fn oldest(&self, who: K) -> Option<u64> {
+        self.places.get(&who)?.first().copied()
+    }
+
+    fn largest(&self) -> Option<K> {
+        self.ranks.last().map(|(_, _, who)| *who)
+    }
+
+    fn insert(&mut self, who: K, number: u64) {
+        self.change(who, |places| places.insert(number));
+    }
+
+    fn remove(&mut self, who: K, number: u64) {
+        self.change(who, |places| places.remove(&number));
+    }
+
+    fn change(&mut self, who: K, change: impl FnOnce(&mut BTreeSet<u64>) -> bool) {
+        let mut places = self.places.remove(&who).unwrap_or_default();
+        let rank = |it: &BTreeSet<u64>| it.first().map(|oldest| (it.len(), Reverse(*oldest), who));
+        if let Some(before) = rank(&places) {
+            self.ranks.remove(&before);
+        }
+        change(&mut places);
+        if let Some(after) = rank(&places) {
+            self.ranks.insert(after);
+            self.places.insert(who, places);
         }
     }
 }
@@ -119,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn when_all_is_full_the_oldest_of_all_loses() {
+    fn when_all_is_full_of_equals_the_oldest_loses() {
         let lobby = lobby();
         let networks = 0..u16::try_from(ROOM + 1).unwrap();
         let places: Vec<Place> = networks.map(|it| lobby.enter(from(it, 1))).collect();
@@ -135,6 +199,25 @@ mod tests {
             drop(lobby.enter(from(3, 3)));
         }
         let waiting = lobby.waiting();
-        assert!(waiting.places.is_empty() && waiting.networks.is_empty());
+        assert!(waiting.places.is_empty() && waiting.sources.is_empty());
+        assert!(waiting.networks.ranks.is_empty());
+    }
+
+    #[test]
+    fn one_address_takes_no_place_from_another_of_its_network() {
+        let lobby = Arc::new(Lobby::new(64, 8));
+        let honest = lobby.enter([192, 0, 2, 1].into());
+        let _flood: Vec<_> = (0..64).map(|_| lobby.enter([192, 0, 2, 9].into())).collect();
+        assert!(!honest.lost.is_cancelled());
+    }
+
+    #[test]
+    fn a_few_networks_that_fill_all_lose_their_own_and_not_the_oldest() {
+        let lobby = lobby();
+        let honest = lobby.enter(from(1, 1));
+        let flood = 0..u16::try_from(8 * ROOM).unwrap();
+        let _flood: Vec<_> = flood.map(|it| lobby.enter(from(2 + it % 8, 1))).collect();
+        assert!(!honest.lost.is_cancelled());
+        assert_eq!(lobby.waiting().places.len(), ROOM);
     }
 }

@@ -8,8 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ringback_proto::access_request::Kid;
-use ringback_proto::budget::{Budgets, Charge, Denial, Notice, Rules};
+use ringback_proto::budget::{Budgets, Charge, Denial, Notice, Rules, SteadyClock};
 use ringback_proto::switchboard::CallEnd;
+use ringback_proto::terminal::TenantName;
 use thiserror::Error;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
@@ -22,6 +23,9 @@ use crate::journal::{self, Journal};
 pub(super) struct Purse {
     budgets: Budgets,
     journal: Journal,
+    clock: SteadyClock,
+    /// Whether the operator has heard that the clock is not believed.
+    told_of_clock: bool,
 }
 
 /// Proof that a signal was charged, durably. Only the purse makes one, and no bearer gets a signal
@@ -58,8 +62,10 @@ impl Purse {
         let mut budgets = Budgets::new(rules);
         replay.records.iter().for_each(|it| budgets.enter(it));
         budgets.resume();
-        let (journal, written) = Journal::begin(path, &budgets.records(clock::unix_seconds()))?;
-        Ok((Self { budgets, journal }, written))
+        let unix_seconds = clock::unix_seconds();
+        let (journal, written) = Journal::begin(path, &budgets.records(unix_seconds))?;
+        let clock = SteadyClock::new(unix_seconds, clock::now());
+        Ok((Self { budgets, journal, clock, told_of_clock: false }, written))
     }
 
     /// Goes on by other rules.
@@ -69,7 +75,8 @@ impl Purse {
 
     /// Charges one signal, in all its budgets or in none.
     pub(super) fn pay(&mut self, charge: &Charge) -> Result<Paid, Unpaid> {
-        let asked = self.budgets.ask(charge, clock::unix_seconds());
+        let now = self.now();
+        let asked = self.budgets.ask(charge, now);
         let record = asked.map_err(Unpaid::Denied)?;
         self.journal.append(&record).map_err(Unpaid::Unwritten)?;
         self.budgets.enter(&record);
@@ -78,7 +85,8 @@ impl Purse {
 
     /// Learns how a call has ended.
     pub(super) fn ended(&mut self, call: u64, kid: Kid, how: CallEnd) {
-        let record = self.budgets.ended(call, kid, how, clock::unix_seconds());
+        let now = self.now();
+        let record = self.budgets.ended(call, kid, how, now);
         if let Err(fault) = self.journal.append(&record) {
             error!(%fault, "RB-STATE: how a call has ended is forgotten with this process");
         }
@@ -92,17 +100,40 @@ impl Purse {
         if !self.journal.is_long() {
             return;
         }
-        let records = self.budgets.records(clock::unix_seconds());
+        let now = self.now();
+        let records = self.budgets.records(now);
         if let Err(fault) = self.journal.compact(&records) {
             error!(%fault, "RB-STATE: the journal of budgets cannot be written anew");
         }
     }
 
+    /// The time that budgets go by.
+    fn now(&mut self) -> u64 {
+        let unix_seconds = clock::unix_seconds();
+        let believed = self.clock.believe(unix_seconds, clock::now());
+        if believed < unix_seconds && !self.told_of_clock {
+            self.told_of_clock = true;
+            warn!(
+                ahead = unix_seconds - believed,
+                "the clock was set forward: budgets go by the time that has passed; if the clock is \
+                 right now, restart"
+            );
+        }
+        believed
+    }
+
     fn tell(&mut self) {
-        for notice in self.budgets.notices(clock::unix_seconds()) {
+        let now = self.now();
+        for notice in self.budgets.notices(now) {
             match notice {
-                Notice::BreakerOpened => error!("RB-BREAKER: nobody answers, so nobody is rung"),
-                Notice::BreakerClosed => info!("a call was answered: rings leave again"),
+                Notice::BreakerOpened { whose } => {
+                    let tenant = whose.as_ref().map_or("(all)", TenantName::as_str);
+                    error!(tenant, "RB-BREAKER: nobody answers, so nobody is rung");
+                }
+                Notice::BreakerClosed { whose } => {
+                    let tenant = whose.as_ref().map_or("(all)", TenantName::as_str);
+                    info!(tenant, "a call was answered: rings leave again");
+                }
                 Notice::FewAnswered { answered, called } => {
                     warn!(
                         answered,
@@ -120,7 +151,6 @@ mod tests {
     use ringback_proto::budget::Money;
     use ringback_proto::gate::Source;
     use ringback_proto::switchboard::Call;
-    use ringback_proto::terminal::TenantName;
 
     use super::*;
 
@@ -168,5 +198,16 @@ mod tests {
         purse.journal.has_room_again(good);
         purse.pay(&charge()).unwrap();
         assert_eq!(paid(folder.path()), 1);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_a_day_ahead_frees_no_budget_while_the_process_lives() {
+        let folder = tempfile::tempdir().unwrap();
+        let rules = Rules { source_per_hour: 1, ..Rules::none() };
+        let (mut purse, _written) = Purse::open(folder.path(), rules).unwrap();
+        let a_day_ago = clock::unix_seconds() - 86_400;
+        purse.clock = SteadyClock::new(a_day_ago, clock::now());
+        assert!(purse.now() <= a_day_ago + 120);
+        assert!(purse.told_of_clock);
     }
 }

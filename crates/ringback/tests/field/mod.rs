@@ -243,7 +243,8 @@ impl Field {
                      dial_back = {dial_back}\nhttp = \"{address}:80\"\ntls = \"{address}:443\"\n\
                      proxy = \"{address}:1080\"\n{}\n\
                      [budget]\nterminal_per_5_minutes = 0\nterminal_per_hour = 0\n\
-                     terminal_per_day = 0\nsource_per_hour = 0\nbreaker_unanswered = 0\n\
+                     terminal_per_day = 0\nsource_per_hour = 0\nrings_per_day = 0\n\
+                     breaker_unanswered = 0\n\
                      waiting_per_source = 16384\n\
                      [[bearer]]\nname = \"sms\"\nkind = \"smpp\"\naddress = \"{outside}\"\n\
                      system_id = \"public\"\npassword_file = \"smpp.password\"\n\

@@ -117,7 +117,7 @@ impl House {
                     "[public]\nidentity = \"public.key\"\nstate = \"public-state\"\n\
                      dial_back = \"{dial_back}\"\nhttp = \"{http}\"\ntls = \"{tls}\"\n\
                      proxy = \"{proxy}\"\nlinger_seconds = 0\n\
-                     [budget]\nterminal_per_5_minutes = 0\nsource_per_hour = 0\n\
+                     [budget]\nterminal_per_5_minutes = 0\nsource_per_hour = 0\nrings_per_day = 0\n\
                      [responder]\nlisten = \"{dns}\"\nzone = \"localhost\"\n\
                      addresses = \"127.0.0.1\"\n{}\
                      [[terminal]]\nname = \"{NAME}\"\nkeys = \"patient.public.keys\"\n\
