@@ -173,7 +173,9 @@ impl Refusal {
             Self::Unringable => "Ask the operator of the public proxy to check the routes.",
             Self::Stopping => "Try again in a minute.",
             Self::NotAllowed => "Come from an allowed network, or ask the operator to add yours.",
-            Self::Unauthorized => "Log in with the credential that the operator gave you.",
+            Self::Unauthorized => {
+                "Show a credential, or a key, that the operator of the public proxy has listed."
+            }
             Self::LockedOut(_) => "Wait until the time told is over, then log in rightly.",
             Self::NotArmed => {
                 "Log in on the terminal's knock page, or run `ringback connect --knock`."

@@ -6,7 +6,8 @@ use ringback_proto::gate::Level;
 use serde_json::{Value, json};
 
 use crate::config::{
-    Access, Config, ListedService, ListedTerminal, PrivateConfig, PublicConfig, ServiceTarget,
+    Access, Config, Grant, ListedService, ListedTerminal, PrivateConfig, PublicConfig,
+    ServiceTarget,
 };
 use crate::table::{Table, Tone};
 
@@ -79,6 +80,15 @@ fn of_public(config: &PublicConfig) -> Report {
             }
         }
     }
+    for (name, services) in config.directory.unenrolled() {
+        for service in services {
+            let cells =
+                [name.as_str(), &service.id.to_string(), "-", service.access.level.name(), "-"];
+            let mut cells: Vec<String> = cells.map(str::to_owned).to_vec();
+            cells.push("not enrolled yet: `ringback enrol offer`".to_owned());
+            findings.push(Finding { cells, tone: Tone::Doubtful });
+        }
+    }
     Report { heads: vec!["terminal", "service", "way in", "level", "to whom", "remark"], findings }
 }
 
@@ -86,7 +96,10 @@ fn of_public(config: &PublicConfig) -> Report {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Way {
     Http(String),
+    /// TLS that is passed through.
     Tls(String),
+    /// TLS that ends here.
+    Ended(String),
     Proxy(String),
     Raw(String),
     Connect,
@@ -95,10 +108,11 @@ enum Way {
 fn ways(config: &PublicConfig, terminal: &ListedTerminal, service: &ListedService) -> Vec<Way> {
     let mut ways = Vec::new();
     if service.http && !config.http.is_empty() {
-        ways.push(Way::Http(format!("http://{}", terminal.name)));
+        ways.push(Way::Http(format!("http {}", terminal.name)));
     }
     if service.tls && !config.tls.is_empty() {
-        ways.push(Way::Tls(format!("https://{}", terminal.name)));
+        let way = if service.tls_end.is_some() { Way::Ended } else { Way::Tls };
+        ways.push(way(format!("tls {}", terminal.name)));
     }
     if !config.proxy.is_empty() {
         ways.push(Way::Proxy(format!("proxy {}:{}", terminal.name, service.port)));
@@ -113,8 +127,11 @@ fn ways(config: &PublicConfig, terminal: &ListedTerminal, service: &ListedServic
 fn judge(terminal: &ListedTerminal, service: &ListedService, way: Way) -> Finding {
     let access = &service.access;
     let (tone, remark) = remark(access, &way);
+    let to_whom =
+        if way == Way::Connect { some(access.clients.len(), "key") } else { whom(access) };
     let way = match way {
         Way::Http(it) | Way::Tls(it) | Way::Proxy(it) | Way::Raw(it) => it,
+        Way::Ended(it) => format!("{it}, ended here"),
         Way::Connect => "ringback connect".to_owned(),
     };
     let cells = vec![
@@ -122,7 +139,7 @@ fn judge(terminal: &ListedTerminal, service: &ListedService, way: Way) -> Findin
         service.id.to_string(),
         way,
         access.level.to_string(),
-        whom(access),
+        to_whom,
         remark.to_owned(),
     ];
     Finding { cells, tone }
@@ -130,38 +147,41 @@ fn judge(terminal: &ListedTerminal, service: &ListedService, way: Way) -> Findin
 
 /// To whom a level opens.
 fn whom(access: &Access) -> String {
-    let some =
-        |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
+    let users = access.users.as_ref().map_or(0, |it| it.count());
     match access.level {
         Level::Open => "everybody".to_owned(),
         Level::Allow => some(access.allow.len(), "network"),
-        Level::Knock => "who logged in".to_owned(),
-        Level::Http => "users".to_owned(),
-        Level::Mtls => "certificates".to_owned(),
-        Level::EndToEnd => some(access.clients.len(), "client key"),
+        Level::Knock | Level::Http => some(users, "user"),
+        Level::Mtls => "its authority's certificates".to_owned(),
+        Level::EndToEnd => some(access.clients.len(), "key"),
     }
+}
+
+fn some(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 fn remark(access: &Access, way: &Way) -> (Tone, &'static str) {
     match (access.level, way) {
         (_, Way::Connect) => (Tone::Good, "by key"),
-        (Level::Open, Way::Raw(_)) => {
-            (Tone::Bad, "a port scan rings: every connect costs a signal, up to the budget")
-        }
-        (Level::Open, Way::Http(_) | Way::Tls(_) | Way::Proxy(_)) => {
+        (Level::Open, Way::Raw(_)) => (Tone::Bad, "a port scan rings, up to the budget"),
+        (Level::Open, Way::Http(_) | Way::Tls(_) | Way::Ended(_) | Way::Proxy(_)) => {
             (Tone::Doubtful, "whoever knows the name can spend the budget")
         }
         (Level::Allow, _) => (Tone::Good, "by address"),
-        (Level::Knock, Way::Raw(_)) => (Tone::Good, "after a log-in, for some minutes"),
-        (Level::EndToEnd, _) => (Tone::Good, "closed this way: `ringback connect` only"),
-        (Level::Http, Way::Tls(_)) | (Level::Mtls, Way::Tls(_)) => (Tone::Good, "inside TLS"),
+        (Level::Knock, _) => (Tone::Good, "after a log-in, for some minutes"),
+        (Level::Http, Way::Ended(_)) => (Tone::Good, "credentials inside TLS"),
         (Level::Http, Way::Http(_) | Way::Proxy(_)) => {
-            (Tone::Doubtful, "credentials in clear, unless Digest: use TLS that ends here")
+            let basic = access.users.as_ref().is_some_and(|it| it.have_passwords());
+            if basic {
+                return (Tone::Doubtful, "passwords in clear: end TLS here, or use Digest");
+            }
+            (Tone::Good, "credentials in clear, but no password")
         }
-        (Level::Knock, Way::Http(_) | Way::Tls(_) | Way::Proxy(_)) => {
-            (Tone::Good, "after a log-in, for some minutes")
-        }
-        (Level::Http, Way::Raw(_)) | (Level::Mtls, Way::Http(_) | Way::Proxy(_) | Way::Raw(_)) => {
+        (Level::Mtls, Way::Ended(_)) => (Tone::Good, "no revocation list is read"),
+        (Level::EndToEnd, _) => (Tone::Good, "closed this way: `ringback connect` only"),
+        (Level::Http, Way::Raw(_) | Way::Tls(_))
+        | (Level::Mtls, Way::Http(_) | Way::Tls(_) | Way::Proxy(_) | Way::Raw(_)) => {
             (Tone::Good, "closed this way: it cannot carry the proof")
         }
     }
@@ -180,17 +200,54 @@ fn of_private(config: &PrivateConfig) -> Report {
                 id.to_string(),
                 target.address.clone(),
                 proxies.join(", "),
+                target.grant.level.to_string(),
+                granted(&target.grant),
                 remark.to_owned(),
             ];
             findings.push(Finding { cells, tone });
         }
     }
-    Report { heads: vec!["key id", "service", "connects to", "rung by", "remark"], findings }
+    let heads =
+        vec!["key id", "service", "connects to", "rung by", "least level", "granted to", "remark"];
+    Report { heads, findings }
+}
+
+/// Whom the private proxy itself lets through.
+fn granted(grant: &Grant) -> String {
+    match &grant.end_to_end {
+        Some(it) => some(it.clients.len(), "key"),
+        None if grant.identities.is_empty() => "whomever it let in".to_owned(),
+        None => some(grant.identities.len(), "identity").replace("identitys", "identities"),
+    }
 }
 
 fn target_remark(target: &ServiceTarget) -> (Tone, &'static str) {
-    if target.proxy_protocol {
-        return (Tone::Good, "told who asks");
+    if target.grant.end_to_end.is_some() {
+        return (Tone::Good, "end to end: the public proxy reads nothing");
     }
-    (Tone::Good, "not told who asks")
+    if !target.grant.is_guarded() {
+        return (Tone::Doubtful, "the public proxy alone decides who comes: give a `level`");
+    }
+    (Tone::Good, "checked here again")
+}
+
+#[test]
+fn what_costs_money_or_shows_a_password_is_told() {
+    let access = |level| Access {
+        level,
+        allow: Vec::new(),
+        clients: Vec::new(),
+        knock: std::time::Duration::ZERO,
+        users: None,
+        custody: crate::config::Custody::Consume,
+    };
+    let raw = Way::Raw("tcp 0.0.0.0:1".to_owned());
+    assert_eq!(remark(&access(Level::Open), &raw).0, Tone::Bad);
+    assert_eq!(remark(&access(Level::Knock), &raw).0, Tone::Good);
+    let http = Way::Http("http a.b".to_owned());
+    let argon2 = crate::users::password_line(&"lee".parse().expect("a name"), "x").expect("a hash");
+    let users = crate::users::Users::parse(&argon2).expect("a users file");
+    let basic = Access { users: Some(std::sync::Arc::new(users)), ..access(Level::Http) };
+    assert_eq!(remark(&basic, &http).0, Tone::Doubtful);
+    assert_eq!(remark(&basic, &Way::Ended("tls a.b".to_owned())).0, Tone::Good);
 }

@@ -71,7 +71,7 @@ impl Journal {
         records: &[Record],
     ) -> io::Result<(Self, watch::Receiver<Arc<File>>)> {
         let (file, length) = rewrite(&path, records)?;
-        sync_folder(&path)?;
+        crate::state::sync_folder(&path)?;
         let file = Arc::new(file);
         let (written, to_sync) = watch::channel(file.clone());
         let journal = Self { path, file, length, torn: false, records: 0, written };
@@ -104,7 +104,7 @@ impl Journal {
         let (file, length) = rewrite(&self.path, records)?;
         self.file = Arc::new(file);
         (self.length, self.torn, self.records) = (length, false, 0);
-        sync_folder(&self.path)
+        crate::state::sync_folder(&self.path)
     }
 }
 
@@ -117,11 +117,6 @@ pub(crate) async fn sync(mut written: watch::Receiver<Arc<File>>) {
             error!(%fault, "RB-STATE: what was spent may be lost with the machine");
         }
     }
-}
-
-/// Makes the new name of the file durable; the file itself is.
-fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(path.parent().ok_or(io::ErrorKind::InvalidInput)?)?.sync_all()
 }
 
 /// Replaces the file whole, and keeps it open: what is appended goes to the new one.

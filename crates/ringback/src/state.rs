@@ -25,7 +25,6 @@ pub(crate) fn replace(file: &Path, octets: &[u8]) -> io::Result<()> {
 
 /// The same, with who may read it.
 pub(crate) fn replace_as(file: &Path, octets: &[u8], mode: u32) -> io::Result<()> {
-    let folder = file.parent().ok_or(io::ErrorKind::InvalidInput)?;
     let mut beside = file.as_os_str().to_owned();
     beside.push(".new");
     let beside = PathBuf::from(beside);
@@ -35,7 +34,14 @@ pub(crate) fn replace_as(file: &Path, octets: &[u8], mode: u32) -> io::Result<()
     new.write_all(octets)?;
     new.sync_all()?;
     fs::rename(&beside, file)?;
-    File::open(folder)?.sync_all()
+    sync_folder(file)
+}
+
+/// Makes a file's name durable, of a file in the folder where we are too.
+pub(crate) fn sync_folder(file: &Path) -> io::Result<()> {
+    let folder = file.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    let here = folder.as_os_str().is_empty();
+    File::open(if here { Path::new(".") } else { folder })?.sync_all()
 }
 
 /// A state folder that is one process's alone, and what that process last said of itself in it.
@@ -191,6 +197,12 @@ mod tests {
     use super::*;
 
     const NOW: u64 = SEQUENCE_EPOCH + 1_000;
+
+    #[test]
+    fn a_file_in_the_folder_where_we_are_has_that_folder() {
+        sync_folder(Path::new("a-name-alone")).unwrap();
+        assert!(sync_folder(Path::new("/nowhere/at-all")).is_err());
+    }
 
     #[test]
     fn numbers_grow_even_when_the_clock_stands_or_goes_back() {

@@ -3,7 +3,7 @@
 //! One line a user and a kind of credential, made by `ringback key user`. A stolen file logs nobody
 //! in by password or token; a line for Digest does (RFC 7616, 5.2), so the whole file is a secret.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
@@ -97,6 +97,12 @@ impl Users {
         let realm = realm.unwrap_or_else(|| Realm("Ringback".to_owned()));
         let print = fingerprint(text.as_bytes());
         Ok(Self { realm, passwords, digests, tokens, decoy, decoy_digest, print })
+    }
+
+    /// How many users there are; one that has two ways to prove itself counts once.
+    pub fn count(&self) -> usize {
+        let names = self.passwords.keys().chain(self.digests.keys());
+        names.chain(self.tokens.iter().map(|(it, _)| it)).collect::<BTreeSet<_>>().len()
     }
 
     /// What the logins are for.

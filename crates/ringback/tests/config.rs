@@ -110,7 +110,7 @@ fn all_mistakes_are_told_at_once_and_nothing_is_bound() -> Result<()> {
         assert_eq!(told.status.code(), BAD_USAGE, "{}", said(&told));
         for mistake in [
             "5 mistakes in wrong.toml",
-            "line 1: public: clients cannot come: give http, tls, proxy or a service's raw",
+            "line 1: public: clients cannot come: give http, tls, proxy, a service's raw, or clients with keys",
             "line 4: public.dial_back: \"here\"",
             "line 5: public.htttp: unknown key; did you mean http?",
             "line 6: public.answer_seconds: must be a whole number from 5 to 600",

@@ -125,6 +125,11 @@ impl Directory {
         if waits { Refusal::NotEnrolled } else { Refusal::Unknown }
     }
 
+    /// Terminals that have no keys yet, and their services.
+    pub fn unenrolled(&self) -> impl Iterator<Item = (&TerminalName, &[ListedService])> {
+        self.unenrolled.iter().map(|(name, services)| (name, services.as_slice()))
+    }
+
     /// Terminals whose route is yet to be proved.
     pub fn candidates(&self) -> &BTreeMap<Kid, Arc<ListedTerminal>> {
         &self.candidates
@@ -144,6 +149,13 @@ impl Directory {
     pub fn raw_ports(&self) -> impl Iterator<Item = SocketAddr> {
         let enrolled = self.terminals.values().map(|it| &it.services);
         enrolled.chain(self.unenrolled.values()).flatten().filter_map(|it| it.raw)
+    }
+
+    /// Whether any service lists a client's key, for whom no door but `dial_back` is needed.
+    pub fn has_clients_with_keys(&self) -> bool {
+        let enrolled = self.terminals.values().map(|it| &it.services);
+        let mut services = enrolled.chain(self.unenrolled.values()).flatten();
+        services.any(|it| !it.access.clients.is_empty())
     }
 
     /// Every terminal that can be rung, by name.

@@ -109,8 +109,10 @@ fn check_listeners(root: &Section<'_>, base: &Base, directory: &Directory) {
         ("a service's raw", &raw),
         ("dial_back", &base.dial_back),
     ];
-    if all.iter().take(4).all(|(_, addresses)| addresses.is_empty()) {
-        root.wrong("public", "clients cannot come: give http, tls, proxy or a service's raw");
+    let keyed = directory.has_clients_with_keys();
+    if !keyed && all.iter().take(4).all(|(_, addresses)| addresses.is_empty()) {
+        let cure = "give http, tls, proxy, a service's raw, or clients with keys";
+        root.wrong("public", format!("clients cannot come: {cure}"));
     }
     let mut taken: BTreeMap<SocketAddr, &str> = BTreeMap::new();
     for (key, addresses) in all {

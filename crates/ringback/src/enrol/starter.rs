@@ -136,7 +136,8 @@ fn public_proxy(
     let key_file = fs::canonicalize(keyring.folder())?.join(format!("{name}.pub"));
     let pem = public_key_text(public_key);
     state::replace(&key_file, pem.as_bytes())?;
-    let folder = file.parent().unwrap_or(Path::new("."));
+    let folder = file.parent().filter(|it| !it.as_os_str().is_empty());
+    let folder = fs::canonicalize(folder.unwrap_or(Path::new(".")))?;
     let key_file = key_file.strip_prefix(folder).unwrap_or(&key_file);
     let key_file = key_file.to_str().context("the keyring's folder has a strange name")?;
     let addresses: Vec<String> = offer.addresses.iter().map(|it| format!("\"{it}\"")).collect();

@@ -60,7 +60,7 @@ fn let_in(
 ) -> Result<(Wish, Admitted, OwnedSemaphorePermit), Reply> {
     let refused = |refusal: Refusal| Reply::Refused(refusal.into());
     let source = Source::of(from.ip());
-    let (terminal, service, shown) = find(house, request, key, from).map_err(refused)?;
+    let (terminal, service, shown) = find(house, request, key).map_err(refused)?;
     match request.want {
         Want::Knock => {
             let armed = knock(&house.armed, &terminal, request.service, key, source);
@@ -79,26 +79,21 @@ fn let_in(
 /// Terminal and service, and what the client has shown for them.
 type Found = (Arc<ListedTerminal>, ListedService, Shown);
 
-fn find(
-    house: &House,
-    request: &Request,
-    key: &PublicKey,
-    from: SocketAddr,
-) -> Result<Found, Refusal> {
+fn find(house: &House, request: &Request, key: &PublicKey) -> Result<Found, Refusal> {
     let terminal = house.directory().find(&request.name).ok_or(Refusal::Unknown)?.clone();
-    let (service, shown) = choose(&terminal.services, request, key, from)?;
+    let (service, identity) = choose(&terminal.services, request, key)?;
     let service = service.clone();
-    Ok((terminal, service, shown))
+    Ok((terminal, service, Shown::ClientKey(identity)))
 }
 
-/// Chooses among those that the client may reach; if there are none, there is no terminal.
+/// Chooses among those that list the client's key; if there are none, there is no terminal. What is
+/// open to others by other doors is not open here: nobody has put it here.
 fn choose<'a>(
     services: &'a [ListedService],
     request: &Request,
     key: &PublicKey,
-    from: SocketAddr,
-) -> Result<(&'a ListedService, Shown), Refusal> {
-    let reach = |it: &'a ListedService| Some((it, shown(it, key, from)?));
+) -> Result<(&'a ListedService, Identity), Refusal> {
+    let reach = |it: &'a ListedService| Some((it, identity(it, key)?));
     let reached: Vec<_> = services.iter().filter_map(reach).collect();
     if reached.is_empty() {
         return Err(Refusal::Unknown);
@@ -107,11 +102,11 @@ fn choose<'a>(
         None => true,
         Some(id) => service.id == id,
     };
-    let knocks = |(service, shown): &(&ListedService, Shown)| match request.want {
+    let knocks = |service: &ListedService| match request.want {
         Want::Connect => true,
-        Want::Knock => service.access.level == Level::Knock && matches!(shown, Shown::ClientKey(_)),
+        Want::Knock => service.access.level == Level::Knock,
     };
-    let mut fitting = reached.into_iter().filter(|it| wanted(it.0) && knocks(it));
+    let mut fitting = reached.into_iter().filter(|it| wanted(it.0) && knocks(it.0));
     match (fitting.next(), fitting.next(), request.want) {
         (Some(one), None, _) | (Some(one), Some(_), Want::Knock) => Ok(one),
         (Some(_), Some(_), Want::Connect) => Err(Refusal::NoService),
@@ -124,26 +119,11 @@ fn choose<'a>(
 fn closed(services: &[ListedService], asked: Option<ServiceId>) -> Refusal {
     let service = services.iter().find(|it| Some(it.id) == asked);
     match service.map(|it| it.access.level) {
-        None | Some(Level::Open) => Refusal::NoService,
-        Some(Level::Allow) => Refusal::NotAllowed,
-        Some(Level::Knock) => Refusal::NotArmed,
-        Some(Level::Http | Level::Mtls) => Refusal::Unauthorized,
-        Some(Level::EndToEnd) => Refusal::EndToEndOnly,
-    }
-}
-
-/// What the client has shown for a service; none if that does not suffice.
-fn shown(service: &ListedService, key: &PublicKey, from: SocketAddr) -> Option<Shown> {
-    let access = &service.access;
-    if let Some(identity) = identity(service, key) {
-        return Some(Shown::ClientKey(identity));
-    }
-    match access.level {
-        Level::Open => Some(Shown::Nothing),
-        Level::Allow if access.allow.iter().any(|it| it.contains(from.ip())) => {
-            Some(Shown::Network)
+        None => Refusal::NoService,
+        Some(Level::Open | Level::Allow | Level::Knock | Level::Http | Level::Mtls) => {
+            Refusal::Unauthorized
         }
-        Level::Allow | Level::Knock | Level::Http | Level::Mtls | Level::EndToEnd => None,
+        Some(Level::EndToEnd) => Refusal::EndToEndOnly,
     }
 }
 
@@ -183,13 +163,13 @@ mod tests {
     const NOBODY: PublicKey = PublicKey([2; 44]);
 
     #[test]
-    fn a_key_reaches_what_lists_it_at_any_level_and_what_is_open_to_all() {
+    fn a_key_reaches_what_lists_it_at_any_level_and_nothing_else() {
         for level in Level::ALL {
             let listed = [service(1, level, &[LEE])];
-            let (_, shown) = ask(&listed, &LEE, Want::Connect, Some(1)).unwrap();
-            assert!(matches!(shown, Shown::ClientKey(_)) && admits(level, shown), "{level}");
+            let (_, identity) = ask(&listed, &LEE, Want::Connect, Some(1)).unwrap();
+            assert!(admits(level, Shown::ClientKey(identity)), "{level}");
             let reached = ask(&listed, &NOBODY, Want::Connect, Some(1));
-            assert_eq!(reached.is_ok(), matches!(level, Level::Open | Level::Allow), "{level}");
+            assert_eq!(reached.unwrap_err(), Refusal::Unknown, "{level}");
         }
     }
 
@@ -209,9 +189,8 @@ mod tests {
         assert_eq!(ask(&two, &LEE, Want::Connect, None).unwrap().0, 1);
         assert_eq!(ask(&two, &LEE, Want::Connect, Some(2)).unwrap_err(), Refusal::Unauthorized);
         assert_eq!(ask(&two, &LEE, Want::Connect, Some(3)).unwrap_err(), Refusal::NoService);
-        let open = [service(1, Level::EndToEnd, &[LEE]), service(2, Level::Open, &[])];
-        assert_eq!(ask(&open, &LEE, Want::Connect, None).unwrap_err(), Refusal::NoService);
-        assert_eq!(ask(&open, &NOBODY, Want::Connect, None).unwrap().0, 2);
+        let both = [service(1, Level::EndToEnd, &[LEE]), service(2, Level::Open, &[LEE])];
+        assert_eq!(ask(&both, &LEE, Want::Connect, None).unwrap_err(), Refusal::NoService);
     }
 
     #[test]
@@ -231,16 +210,14 @@ mod tests {
         key: &PublicKey,
         want: Want,
         id: Option<u16>,
-    ) -> Result<(u16, Shown), Refusal> {
+    ) -> Result<(u16, Identity), Refusal> {
         let name = TerminalName::parse("car7.fleet.example").unwrap();
         let request = Request { want, service: id.map(ServiceId), name };
-        let from = "192.0.2.7:4711".parse().unwrap();
-        choose(services, &request, key, from).map(|(service, shown)| (service.id.0, shown))
+        choose(services, &request, key).map(|(service, identity)| (service.id.0, identity))
     }
 
     fn service(id: u16, level: Level, keys: &[PublicKey]) -> ListedService {
         let clients = keys.iter().map(|it| (Identity::parse("lee").unwrap(), *it)).collect();
-        let allow = vec!["192.0.2.0/24".parse().unwrap()];
         ListedService {
             id: ServiceId(id),
             port: id,
@@ -249,7 +226,7 @@ mod tests {
             tls: false,
             forwarded: false,
             tls_end: None,
-            access: Access { level, allow, clients, ..Access::open() },
+            access: Access { level, clients, ..Access::open() },
         }
     }
 }

@@ -82,7 +82,7 @@ impl House {
             "[public]\nidentity = \"public.key\"\nstate = \"state\"\nkeyring = \"keyring\"\n\
              dial_back = \"{dial_back}\"\nhttp = \"{http}\"\nlinger_seconds = 0\n\
              answer_seconds = 10\n{more}\
-             [budget]\nterminal_per_5_minutes = 0\nsource_per_hour = 0\n{}\
+             [budget]\nterminal_per_5_minutes = 0\nterminal_per_hour = 0\nsource_per_hour = 0\n{}\
              [[terminal]]\nname = \"{NAME}\"\nnumber = \"{NUMBER}\"\nspares = 0\n\
              [[terminal.route]]\nbearer = \"sms\"\n\
              [[terminal.service]]\nid = 1\nport = 80\nhttp = true\n",

@@ -283,7 +283,10 @@ async fn a_level_that_cannot_be_asked_for_is_a_mistake_with_a_cure() -> Result<(
     std::fs::write(house.path("wrong.toml"), open)?;
     let checked = house.run(&["check", "--config", "wrong.toml"], "").await?;
     let told = String::from_utf8_lossy(&checked.stderr).into_owned();
-    assert!(told.contains("users: give it with level = \"http\", and only there"), "{told}");
+    assert!(
+        told.contains("users: give it with level = \"http\" or \"knock\", and only there"),
+        "{told}"
+    );
     Ok(())
 }
 

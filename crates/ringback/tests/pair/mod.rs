@@ -30,7 +30,7 @@ pub const TERMINALS: [(&str, &str); 2] =
 /// One service of each terminal: its number, what both proxies say of it. `{clients}` lists
 /// everybody, `{lee}` only `lee`.
 const SERVICES: [(u16, &str, &str); 6] = [
-    (1, "level = \"open\"", ""),
+    (1, "level = \"open\"\n{clients}", ""),
     (2, "level = \"end-to-end\"\n{clients}", "level = \"end-to-end\"\n{lee}"),
     (
         3,
