@@ -5,7 +5,6 @@
 //! nobody is rung before all of this is over.
 
 mod authorization;
-mod fading;
 mod failures;
 mod nonces;
 mod passwords;

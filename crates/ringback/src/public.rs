@@ -41,6 +41,7 @@ mod armed;
 mod clients;
 mod doorway;
 mod enrolment;
+mod files;
 mod keyed;
 mod knocks;
 mod listeners;
@@ -48,7 +49,6 @@ mod lobby;
 mod proving;
 mod purse;
 mod rings;
-mod room;
 mod tunnels;
 
 use armed::Armed;
@@ -158,7 +158,7 @@ pub async fn run(
         Purse::open(&config.state, config.budget.rules.clone()).with_context(state)?;
     gate::self_test(&config.directory).await?;
     let listeners = listeners::bind(&config)?;
-    let files = room::Room::make();
+    let files = files::Files::divide();
     let tasks = TaskTracker::new();
     tasks.spawn(journal::sync(written));
     let (happenings, told) = mpsc::channel(EVENTS);

@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
-use super::fading::Fading;
+use crate::fading::Fading;
 use crate::{clock, limits, users};
 
 /// A credential that was good: whose, with which password, from where; by a key of this process.

@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, error, info, warn};
 
 use super::enrolment::{blocking, reread};
+use super::purse::Unpaid;
 use super::{Happening, Role};
 use crate::clock;
 use crate::config::{Directory, ListedTerminal};
@@ -129,7 +130,13 @@ impl Role {
                 tell(self.changing.proving.get(&kid).and_then(Option::as_ref), Word::Rung);
             }
             Err(fault) => {
-                error!(%kid, fault = %format!("{fault:#}"), "RB-RING: cannot ring");
+                match fault.downcast_ref() {
+                    Some(Unpaid::Denied(denial)) => debug!(%kid, ?denial, "not rung"),
+                    Some(Unpaid::Unwritten(_)) | None => {
+                        error!(%kid, fault = %format!("{fault:#}"), "RB-RING: cannot ring");
+                    }
+                }
+                self.not_proved(kid, Word::Unringable);
                 let event = Event::RingFailed { ring, permanent: true, retry_after: None };
                 self.switchboard.handle_event(event, clock::now());
             }
@@ -152,9 +159,9 @@ impl Role {
         self.transmit(route, &signal, (ring, ttl_seconds), &paid)
     }
 
-    /// Takes in what has come of a proof.
+    /// Takes in what has come of a proof, unless it was given up before.
     pub(super) fn probed(&mut self, kid: Kid, answered: bool) {
-        let told = self.changing.proving.remove(&kid).flatten();
+        let Some(told) = self.changing.proving.remove(&kid) else { return };
         let Some(keyring) = self.changing.keyring.clone().filter(|_| answered) else {
             warn!(%kid, "RB-UNPROVED: nobody has dialed back: see that the number is the terminal's");
             return tell(told.as_ref(), Word::NoAnswer);
