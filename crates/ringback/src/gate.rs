@@ -158,7 +158,7 @@ impl Gate {
         password: Zeroizing<String>,
         source: Source,
     ) -> Result<Option<Identity>, Denied> {
-        // That nobody has no name is known without a hash.
+        // That nobody has an empty name is known without a hash.
         let found = users.password(user).filter(|_| !user.is_empty());
         let Some((known, hash)) = found else { return Ok(None) };
         let print = self.passwords.print(source, [user, &password, &hash.to_string()]);

@@ -15,7 +15,8 @@ pub const SEQUENCE_RESERVE: u32 = 300;
 pub const SEQUENCE_CHECK: Duration = Duration::from_secs(60);
 /// Clients held or served at once by one public proxy; the newest is refused.
 pub const CLIENTS: usize = 16_384;
-/// Connections on the dial-back port that have not said a whole hello; the oldest is closed.
+/// Connections on the dial-back port that have not said a whole hello or request, or are being
+/// refused; the oldest is closed.
 pub const STRANGERS: usize = 1_024;
 /// The same of one network (/24 or /56); its oldest is closed.
 pub const STRANGERS_PER_NETWORK: usize = 256;
