@@ -26,7 +26,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use crate::config::{
-    BearerConfig, BudgetConfig, Config, Directory, ListedTerminal, PublicConfig, ResponderConfig,
+    Access, BearerConfig, BudgetConfig, Config, Directory, ListedTerminal, PublicConfig,
+    ResponderConfig,
 };
 use crate::gate::{self, Gate};
 use crate::keyring::Keyring;
@@ -51,7 +52,7 @@ mod purse;
 mod rings;
 mod tunnels;
 
-use armed::Armed;
+use armed::{Armed, Port};
 use enrolment::Desk;
 use listeners::RawPorts;
 use lobby::Lobby;
@@ -249,6 +250,14 @@ fn room(directory: &Directory, budget: &BudgetConfig) -> Room {
     Room::among(tenants.len(), budget.waiting_per_source)
 }
 
+/// What a service asks of its clients.
+fn access<'a>(
+    by_kid: &'a BTreeMap<Kid, Arc<ListedTerminal>>,
+    (kid, service): &Port,
+) -> Option<&'a Access> {
+    by_kid.get(kid)?.services.iter().find(|it| it.id == *service).map(|it| &it.access)
+}
+
 /// Takes what comes back to the public proxy's own number, so that the operator need not keep it.
 async fn ignore(mut receiver: Receiver) {
     while receiver.hear().await.is_some() {}
@@ -357,8 +366,11 @@ impl Role {
         }
         self.purse.follow(config.budget.rules.clone());
         self.switchboard.make_room(room(&config.directory, &config.budget));
-        self.rekey(&config.directory);
-        self.house.armed.keep(|kid| self.by_kid.contains_key(kid));
+        let before = self.rekey(&config.directory);
+        self.house.armed.keep(|port| {
+            let now = access(&self.by_kid, port);
+            now.zip(access(&before, port)).is_some_and(|(now, before)| now.asks_like(before))
+        });
         if let (Some(zone), Some(responder)) = (&self.zone, &config.responder) {
             zone.send_replace(responder.zone.clone());
         }
@@ -371,8 +383,8 @@ impl Role {
     }
 
     /// Takes over the keys of a new directory. Revoked is whatever has gone without a successor, and
-    /// whatever another private proxy answers for now.
-    fn rekey(&mut self, directory: &Directory) {
+    /// whatever another private proxy answers for now. Hands back those that there were.
+    fn rekey(&mut self, directory: &Directory) -> BTreeMap<Kid, Arc<ListedTerminal>> {
         let (new, gone) = self.changing.by_kid(&self.by_kid, directory, clock::now());
         let old = std::mem::replace(&mut self.by_kid, new);
         let moved = old.iter().filter(|(kid, it)| {
@@ -383,6 +395,7 @@ impl Role {
             warn!(%kid, "revoked: its clients are refused and its sessions cut");
             self.switchboard.handle_event(Event::Revoke { kid }, clock::now());
         }
+        old
     }
 
     fn take(&mut self, happening: Happening) {

@@ -1,7 +1,8 @@
 //! The sources that somebody has logged in from, for a while and for one service each.
 //!
 //! Kept in memory only: a restart forgets them, and so does a reload that takes the terminal or its
-//! keys away. How long one counts is its service's to say. Knows nothing of passwords.
+//! keys away, or changes whom the service knows. How long one counts is its service's to say. Knows
+//! nothing of passwords.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -76,11 +77,11 @@ impl Armed {
         (now.saturating_duration_since(knock.at) < open).then(|| knock.identity.clone())
     }
 
-    /// Forgets every terminal that is not there any more.
-    pub(super) fn keep(&self, is_there: impl Fn(&Kid) -> bool) {
+    /// Forgets every service that is not as it was.
+    pub(super) fn keep(&self, is_as_it_was: impl Fn(&Port) -> bool) {
         let mut table = self.table();
-        table.ports.retain(|(kid, _), _| is_there(kid));
-        table.order.retain(|_, ((kid, _), _)| is_there(kid));
+        table.ports.retain(|port, _| is_as_it_was(port));
+        table.order.retain(|_, (port, _)| is_as_it_was(port));
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -130,11 +131,11 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_that_is_gone_is_forgotten() {
+    fn a_service_that_is_not_as_it_was_is_forgotten() {
         let (armed, now) = (Armed::default(), clock::now());
         armed.arm(CAR, of("192.0.2.7"), lee(), now);
         armed.arm(BUS, of("192.0.2.7"), lee(), now);
-        armed.keep(|kid| *kid == BUS.0);
+        armed.keep(|port| *port == BUS);
         assert_eq!(armed.who(CAR, of("192.0.2.7"), OPEN, now), None);
         assert_eq!(armed.who(BUS, of("192.0.2.7"), OPEN, now), Some(lee()));
         assert_eq!(armed.table().order.len(), 1);
