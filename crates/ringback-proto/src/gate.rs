@@ -1,7 +1,8 @@
 //! The ring gate: whether a client may cause a ring.
 //!
 //! Pure. What a client has shown is found out by the ingress; here it is weighed against what its
-//! service asks for. Only the gate makes an [`Admitted`], and nothing is rung without one.
+//! service asks for. Only the gate makes an [`Admitted`], and no client causes a ring without one; a
+//! probe is the operator's own.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};

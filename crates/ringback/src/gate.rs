@@ -5,7 +5,6 @@
 //! nobody is rung before all of this is over.
 
 mod authorization;
-mod fading;
 mod failures;
 mod nonces;
 mod passwords;
@@ -182,7 +181,7 @@ impl Gate {
         (user, password): (&str, Zeroizing<String>),
         source: Source,
     ) -> Result<Identity, Miss> {
-        // That nobody has no name is known without a hash.
+        // That nobody has an empty name is known without a hash.
         let found = users.password(user).filter(|_| !user.is_empty());
         let Some((known, hash)) = found else { return Err(self.wrong(users, source, None)) };
         let print = self.passwords.print(source, [user, &password, &hash.to_string()]);

@@ -31,5 +31,6 @@ pub mod prompt;
 pub mod reload;
 
 mod clock;
+mod fading;
 mod journal;
 mod state;

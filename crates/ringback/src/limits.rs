@@ -15,8 +15,8 @@ pub const SEQUENCE_RESERVE: u32 = 300;
 pub const SEQUENCE_CHECK: Duration = Duration::from_secs(60);
 /// Clients held or served at once by one public proxy; the newest is refused.
 pub const CLIENTS: usize = 16_384;
-/// Connections on the dial-back port that have not said a whole hello; one of the network that has the
-/// most is closed.
+/// Connections on the dial-back port that have not said a whole hello or request, or are being
+/// refused; one of the network that has the most is closed.
 pub const STRANGERS: usize = 1_024;
 /// The same of one network (/24 or /56); the oldest of the address that has the most is closed.
 pub const STRANGERS_PER_NETWORK: usize = 256;
@@ -230,9 +230,11 @@ pub const RATCHET_CHECK: Duration = Duration::from_secs(60);
 pub const RATCHETS_AT_ONCE: usize = 64;
 /// For how long signals may still be sealed with keys that were replaced: as long as a client waits at most.
 pub const REPLACED_KEYS: Duration = Duration::from_secs(600);
-/// Enrolments that one source network may begin in a minute; the newest is refused.
+/// Enrolments that one source network may begin within the window; the newest is refused.
 pub const ENROLMENTS_PER_SOURCE: u32 = 10;
-/// Source networks whose enrolments are counted; when there are more, the longest silent is forgotten.
+/// How long enrolments count, from the first one on.
+pub const ENROLMENTS_WINDOW: Duration = Duration::from_secs(60);
+/// Source networks whose enrolments are counted; the one that began first is forgotten.
 pub const ENROLMENT_SOURCES: usize = 1_024;
 /// How long a private proxy may take to keep its keys; then its code can be redeemed again.
 pub const KEEP_PATIENCE: Duration = Duration::from_secs(30);

@@ -26,7 +26,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use crate::config::{
-    BearerConfig, BudgetConfig, Config, Directory, ListedTerminal, PublicConfig, ResponderConfig,
+    Access, BearerConfig, BudgetConfig, Config, Directory, ListedTerminal, PublicConfig,
+    ResponderConfig,
 };
 use crate::gate::{self, Gate};
 use crate::keyring::Keyring;
@@ -41,6 +42,7 @@ mod armed;
 mod clients;
 mod doorway;
 mod enrolment;
+mod files;
 mod keyed;
 mod knocks;
 mod listeners;
@@ -48,10 +50,9 @@ mod lobby;
 mod proving;
 mod purse;
 mod rings;
-mod room;
 mod tunnels;
 
-use armed::Armed;
+use armed::{Armed, Port};
 use enrolment::Desk;
 use listeners::RawPorts;
 use lobby::Lobby;
@@ -87,13 +88,13 @@ impl House {
     }
 
     /// Closes what was opened by whoever the directory does not know any more.
-    fn forget_strangers(&self) {
+    fn forget_strangers(&self, before: &BTreeMap<Kid, Arc<ListedTerminal>>) {
         let directory = self.directory();
-        let by_kid: BTreeMap<_, _> = directory.terminals().map(|it| (it.key.kid, it)).collect();
-        self.armed.keep(|(kid, service), identity| {
-            let listed =
-                by_kid.get(kid).and_then(|it| it.services.iter().find(|of| of.id == *service));
-            listed.is_some_and(|it| it.access.knocks(identity))
+        let now: BTreeMap<_, _> =
+            directory.terminals().map(|it| (it.key.kid, it.clone())).collect();
+        self.armed.keep(|port, identity| {
+            let listed = access(&now, port).filter(|it| it.knocks(identity));
+            listed.zip(access(before, port)).is_some_and(|(now, before)| now.asks_like(before))
         });
     }
 }
@@ -169,7 +170,7 @@ pub async fn run(
         Purse::open(&config.state, config.budget.rules.clone()).with_context(state)?;
     gate::self_test(&config.directory).await?;
     let listeners = listeners::bind(&config)?;
-    let files = room::Room::make();
+    let files = files::Files::divide();
     let tasks = TaskTracker::new();
     tasks.spawn(journal::sync(written));
     let (happenings, told) = mpsc::channel(EVENTS);
@@ -258,6 +259,14 @@ pub async fn answer_dns(
 fn room(directory: &Directory, budget: &BudgetConfig) -> Room {
     let tenants: BTreeSet<_> = directory.terminals().map(|it| it.terminal.tenant).collect();
     Room::among(tenants.len(), budget.waiting_per_source)
+}
+
+/// What a service asks of its clients.
+fn access<'a>(
+    by_kid: &'a BTreeMap<Kid, Arc<ListedTerminal>>,
+    (kid, service): &Port,
+) -> Option<&'a Access> {
+    by_kid.get(kid)?.services.iter().find(|it| it.id == *service).map(|it| &it.access)
 }
 
 /// Takes what comes back to the public proxy's own number, so that the operator need not keep it.
@@ -368,13 +377,13 @@ impl Role {
         }
         self.purse.follow(config.budget.rules.clone());
         self.switchboard.make_room(room(&config.directory, &config.budget));
-        self.rekey(&config.directory);
+        let before = self.rekey(&config.directory);
         if let (Some(zone), Some(responder)) = (&self.zone, &config.responder) {
             zone.send_replace(responder.zone.clone());
         }
         let directory = config.directory;
         *self.house.directory.write().unwrap_or_else(PoisonError::into_inner) = directory.clone();
-        self.house.forget_strangers();
+        self.house.forget_strangers(&before);
         self.raw_ports.follow(&directory, &self.house);
         self.prove_asked(&directory);
         info!(terminals = directory.terminals().count(), "reloaded");
@@ -382,8 +391,8 @@ impl Role {
     }
 
     /// Takes over the keys of a new directory. Revoked is whatever has gone without a successor, and
-    /// whatever another private proxy answers for now.
-    fn rekey(&mut self, directory: &Directory) {
+    /// whatever another private proxy answers for now. Hands back those that there were.
+    fn rekey(&mut self, directory: &Directory) -> BTreeMap<Kid, Arc<ListedTerminal>> {
         let (new, gone) = self.changing.by_kid(&self.by_kid, directory, clock::now());
         let old = std::mem::replace(&mut self.by_kid, new);
         let moved = old.iter().filter(|(kid, it)| {
@@ -394,6 +403,7 @@ impl Role {
             warn!(%kid, "revoked: its clients are refused and its sessions cut");
             self.switchboard.handle_event(Event::Revoke { kid }, clock::now());
         }
+        old
     }
 
     fn take(&mut self, happening: Happening) {

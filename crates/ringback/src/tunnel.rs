@@ -1,4 +1,4 @@
-//! The authenticated pipe from the private to the public proxy.
+//! The authenticated pipe to the public proxy, from a private proxy or from a client with a key.
 //!
 //! Proves to each end who the other one is, and carries octets. Whether that other one may come in
 //! is not asked here: that is the switchboard's question, and the hello's. Handshakes have no limit
@@ -34,7 +34,7 @@ pub use carrier::Carrier;
 pub use talk::Talk;
 pub use tls::{Acceptor, Asks, Dialer, SERVER_NAME};
 
-/// What a proxy proves with who it is.
+/// What a proxy, or a client with a key, proves with who it is.
 #[derive(Clone)]
 pub struct Identity {
     key: Arc<CertifiedKey>,
@@ -121,7 +121,7 @@ impl Identity {
         self.key.key.choose_scheme(&[SignatureScheme::ED25519])?.sign(said).ok()
     }
 
-    /// The key that others know this proxy by.
+    /// The key that others know it by.
     pub fn public_key(&self) -> &PublicKey {
         &self.public
     }

@@ -61,6 +61,15 @@ impl Access {
             custody: Custody::Consume,
         }
     }
+
+    /// Whether it asks the same of the same people.
+    pub fn asks_like(&self, other: &Self) -> bool {
+        let users = |it: &Self| it.users.as_ref().map(|it| it.print());
+        self.level == other.level
+            && users(self) == users(other)
+            && self.clients == other.clients
+            && self.allow == other.allow
+    }
 }
 
 /// Knows the keys of [`read`] without reading any: who only answers DNS admits nobody, and has none
@@ -131,5 +140,21 @@ impl FromStr for Custody {
             "pass" => Ok(Self::Pass),
             _ => Err("must be \"consume\" or \"pass\""),
         }
+    }
+}
+
+#[test]
+fn who_knows_other_people_does_not_ask_like_before() {
+    let knowing = |token: &str| {
+        let users = Users::parse(&format!("lee:bearer:{}", token.repeat(64))).unwrap();
+        Access { level: Level::Knock, users: Some(Arc::new(users)), ..Access::open() }
+    };
+    let before = knowing("0");
+    assert!(before.asks_like(&knowing("0")));
+    let open = Access { level: Level::Open, ..before.clone() };
+    let clients = vec![(Identity::parse("ann").unwrap(), PublicKey([1; 44]))];
+    let keyed = Access { clients, ..before.clone() };
+    for after in [knowing("1"), open, keyed, Access { users: None, ..before.clone() }] {
+        assert!(!before.asks_like(&after), "{after:?}");
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use ringback_proto::gate::Source;
 
-use super::fading::Fading;
+use crate::fading::Fading;
 use crate::limits;
 
 /// How often each source has failed of late.

@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ringback_proto::gate::Source;
 
-use super::fading::Fading;
+use crate::fading::Fading;
 use crate::{keys, limits};
 
 /// When a nonce was made, in milliseconds of this process, and what tells it from others.

@@ -13,8 +13,8 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
-use super::fading::Fading;
 use super::turns::{NoTurn, Turn, Turns};
+use crate::fading::Fading;
 use crate::{clock, limits, users};
 
 /// A credential that was good: whose, with which password, from where; by a key of this process.

@@ -2,7 +2,7 @@
 //!
 //! A credential that is configured and silently ignored leaves a service open, and nobody notices
 //! (CVE-2024-43798 was such a case). So each service's own access check is tried with what must
-//! never do, by the very function that clients are weighed by.
+//! never do, by the very functions that clients are weighed and logged in by.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -4,7 +4,7 @@
 //! and its wrong guesses neither use the code up nor delay it. What it has proved is written to the
 //! keyring in the order that `docs/protocol.md` gives, so that a crash leaves both or neither.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,11 +21,12 @@ use tracing::{debug, error, info};
 use super::lobby::Place;
 use super::{Happening, House};
 use crate::clock;
+use crate::fading::Fading;
 use crate::keyring::{Keyring, Offered};
 use crate::keys::{self, Enrolment, KeyFault, TerminalKeys};
 use crate::limits::{
-    ENROLMENT_SOURCES, ENROLMENTS_PER_SOURCE, HELLO_PATIENCE, KEEP_PATIENCE, PROOF_PATIENCE,
-    PROOF_WORDS, PROVE_PATIENCE,
+    ENROLMENT_SOURCES, ENROLMENTS_PER_SOURCE, ENROLMENTS_WINDOW, HELLO_PATIENCE, KEEP_PATIENCE,
+    PROOF_PATIENCE, PROOF_WORDS, PROVE_PATIENCE,
 };
 use crate::tunnel::{Talk, Tunnel};
 
@@ -40,8 +41,8 @@ pub(super) struct Desk {
 }
 
 /// How often each source network has begun an enrolment of late.
-#[derive(Debug, Default)]
-struct Tries(BTreeMap<IpAddr, (Instant, u32)>);
+#[derive(Debug)]
+struct Tries(Fading<IpAddr, u32>);
 
 /// An offer that is being redeemed; it is free again when this is dropped.
 struct Redeeming<'a> {
@@ -86,18 +87,20 @@ impl Drop for Redeeming<'_> {
     }
 }
 
+impl Default for Tries {
+    fn default() -> Self {
+        Self(Fading::new(ENROLMENTS_WINDOW, ENROLMENT_SOURCES))
+    }
+}
+
 impl Tries {
     /// Whether a source network may try again.
     fn may(&mut self, from: IpAddr, now: Instant) -> bool {
         let source = source_prefix(from);
-        if !self.0.contains_key(&source) && ENROLMENT_SOURCES <= self.0.len() {
-            let oldest = self.0.iter().min_by_key(|(_, (since, _))| *since).map(|(it, _)| *it);
-            oldest.map(|it| self.0.remove(&it));
-        }
-        let (since, count) = self.0.entry(source).or_insert((now, 0));
-        if *since + Duration::from_secs(60) <= now {
-            (*since, *count) = (now, 0);
-        }
+        let Some((_, count)) = self.0.find(&source, now) else {
+            self.0.add(source, 1, now);
+            return true;
+        };
         *count = count.saturating_add(1);
         *count <= ENROLMENTS_PER_SOURCE
     }
@@ -274,16 +277,6 @@ mod tests {
         let may = (0..50).filter(|_| tries.may(one, now)).count();
         assert_eq!(may, ENROLMENTS_PER_SOURCE as usize);
         assert!(tries.may(other, now));
-        assert!(tries.may(one, now + Duration::from_secs(60)));
-    }
-
-    #[test]
-    fn no_crowd_of_sources_takes_more_than_its_room() {
-        let (mut tries, now) = (Tries::default(), clock::now());
-        for source in 0..3 * ENROLMENT_SOURCES as u32 {
-            let later = now + Duration::from_micros(source.into());
-            assert!(tries.may(std::net::Ipv4Addr::from(source << 8).into(), later));
-        }
-        assert_eq!(tries.0.len(), ENROLMENT_SOURCES);
+        assert!(tries.may(one, now + ENROLMENTS_WINDOW));
     }
 }

@@ -16,8 +16,8 @@ use tracing::{error, info, warn};
 
 use super::clients;
 use super::doorway::Door;
+use super::files::Files;
 use super::lobby::Lobby;
-use super::room::Room;
 use super::{House, tunnels};
 use crate::config::{Directory, PublicConfig, ResponderConfig};
 use crate::ingress::Listening;
@@ -105,7 +105,7 @@ impl Listeners {
     pub(super) fn open(
         self,
         house: &Arc<House>,
-        room: Room,
+        files: Files,
     ) -> (RawPorts, Option<watch::Sender<Arc<Zone>>>) {
         for (listener, listening) in self.named {
             let door = Door::Named(listening);
@@ -115,7 +115,7 @@ impl Listeners {
         for (address, listener) in self.raw {
             raw.open(address, listener, house);
         }
-        let lobby = Arc::new(Lobby::new(room.strangers, STRANGERS_PER_NETWORK));
+        let lobby = Arc::new(Lobby::new(files.strangers, STRANGERS_PER_NETWORK));
         for listener in self.dial_back {
             house.tasks.spawn(strangers(listener, lobby.clone(), house.clone()));
         }

@@ -1,5 +1,5 @@
-//! Who has connected and not yet said what it wants: strangers at the dial-back port without a whole
-//! hello, clients without a whole request.
+//! Who has connected and may not ring yet: strangers at the dial-back port without a whole hello,
+//! clients without a whole request, and whoever is only told that it may not.
 //!
 //! Their number is bounded, and no network can fill it. When a limit is met, who holds the most places
 //! loses one: of networks, and in them of addresses. There the oldest goes: an honest one says all

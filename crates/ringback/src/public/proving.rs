@@ -130,8 +130,16 @@ impl Role {
                 tell(self.changing.proving.get(&kid).and_then(Option::as_ref), Word::Rung);
             }
             Err(fault) => {
-                error!(%kid, fault = %format!("{fault:#}"), "RB-RING: cannot ring");
-                let denied = matches!(fault.downcast_ref(), Some(Unpaid::Denied(_)));
+                let denied = match fault.downcast_ref() {
+                    Some(Unpaid::Denied(denial)) => {
+                        debug!(%kid, ?denial, "not rung");
+                        true
+                    }
+                    Some(Unpaid::Unwritten(_)) | None => {
+                        error!(%kid, fault = %format!("{fault:#}"), "RB-RING: cannot ring");
+                        false
+                    }
+                };
                 self.not_rung(kid, if denied { Word::TooOften } else { Word::Unringable });
                 let event = Event::RingFailed { ring, permanent: true, retry_after: None };
                 self.switchboard.handle_event(event, clock::now());
@@ -155,7 +163,7 @@ impl Role {
         self.transmit(route, &signal, (ring, ttl_seconds), &paid)
     }
 
-    /// Takes in what has come of a proof.
+    /// Takes in what has come of a proof, unless it was given up before.
     pub(super) fn probed(&mut self, kid: Kid, answered: bool) {
         // Who was not even rung has heard why.
         let Some(told) = self.changing.proving.remove(&kid) else { return };

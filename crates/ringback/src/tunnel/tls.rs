@@ -1,7 +1,7 @@
 //! A tunnel over TLS 1.3: raw public keys both ways (RFC 7250), hybrid key exchange, no resumption.
 //!
 //! The public proxy is the server. It lets any Ed25519 key finish the handshake that proves to
-//! hold its private half; the private proxy accepts one key only, the one it dials for.
+//! hold its private half; whoever dials accepts one key only, the one it dials for.
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,8 +26,8 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 use super::{Identity, NoTunnel, Tunnel};
 use crate::socket;
 
-/// The server name every private proxy gives: it tells a dial-back from a client on a shared port,
-/// and says nothing to whoever listens on the way.
+/// The server name that everybody gives who dials: it tells them from a terminal's own clients on a
+/// shared port, and says nothing to whoever listens on the way.
 pub const SERVER_NAME: &str = "ringback.invalid";
 
 /// What whoever dials wants of the public proxy, as told by ALPN (RFC 7301).
@@ -51,7 +51,7 @@ pub struct TlsTunnel {
 #[derive(Clone)]
 pub struct Acceptor(TlsAcceptor);
 
-/// The private proxy's end: turns connections into tunnels.
+/// The end of whoever dials: turns connections into tunnels.
 #[derive(Clone, Debug)]
 pub struct Dialer(Identity);
 
@@ -69,7 +69,7 @@ impl Acceptor {
 }
 
 impl Dialer {
-    /// Dials as the private proxy of this identity.
+    /// Dials as whoever has this identity.
     pub fn new(identity: Identity) -> Self {
         Self(identity)
     }

@@ -1,4 +1,4 @@
-//! How many there is room for at once, by the limit on open files.
+//! How many can be served at once, by the limit on open files.
 //!
 //! A client that is let in may need two descriptors, its own and its tunnel's; one that is not yet,
 //! and a stranger at the dial-back port, one. Some are kept for everything else.
@@ -10,7 +10,7 @@ use crate::limits::{CLIENTS, FEW_CLIENTS, INCOMPLETE, KEPT_FILES, STRANGERS};
 
 /// How many of each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Room {
+pub(super) struct Files {
     /// Clients that are held or served.
     pub(super) clients: usize,
     /// Clients that are not let in yet.
@@ -19,9 +19,9 @@ pub(super) struct Room {
     pub(super) strangers: usize,
 }
 
-impl Room {
+impl Files {
     /// Raises the limit on open files as far as the system allows, and divides what it gives.
-    pub(super) fn make() -> Self {
+    pub(super) fn divide() -> Self {
         let mut limit = getrlimit(Resource::Nofile);
         limit.current = limit.maximum;
         if let Err(fault) = setrlimit(Resource::Nofile, limit) {
@@ -29,15 +29,15 @@ impl Room {
         }
         let files = getrlimit(Resource::Nofile).current;
         let files = files.and_then(|it| usize::try_from(it).ok()).unwrap_or(usize::MAX);
-        let room = Self::of(files);
-        let Self { clients, incomplete, .. } = room;
+        let divided = Self::of(files);
+        let Self { clients, incomplete, .. } = divided;
         if clients < FEW_CLIENTS {
             let cure = "raise the hard limit on open files (ulimit -Hn, LimitNOFILE=)";
             warn!(files, clients, incomplete, cure, "RB-FILES: there is room for few clients");
         } else {
             info!(files, clients, incomplete, "room for clients");
         }
-        room
+        divided
     }
 
     fn of(files: usize) -> Self {
@@ -56,12 +56,12 @@ mod tests {
     #[test]
     fn all_that_are_let_in_have_a_descriptor() {
         for files in [16, 64, 256, 1_024, 4_096, 20_000, 65_536, 1_048_576, usize::MAX] {
-            let Room { clients, incomplete, strangers } = Room::of(files);
+            let Files { clients, incomplete, strangers } = Files::of(files);
             assert!(2 * clients + incomplete + strangers < files, "{files}");
             assert!(1 <= clients && 1 <= incomplete && 1 <= strangers, "{files}");
         }
-        let most = Room { clients: CLIENTS, incomplete: INCOMPLETE, strangers: STRANGERS };
-        assert_eq!(Room::of(65_536), most);
-        assert_eq!(Room::of(20_000).incomplete, INCOMPLETE);
+        let most = Files { clients: CLIENTS, incomplete: INCOMPLETE, strangers: STRANGERS };
+        assert_eq!(Files::of(65_536), most);
+        assert_eq!(Files::of(20_000).incomplete, INCOMPLETE);
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 /// Entries that end by themselves.
 #[derive(Debug)]
-pub(super) struct Fading<K, V> {
+pub(crate) struct Fading<K, V> {
     entries: BTreeMap<K, (Instant, V)>,
     ends: BTreeSet<(Instant, K)>,
     life: Duration,
@@ -16,18 +16,18 @@ pub(super) struct Fading<K, V> {
 
 impl<K: Ord + Clone, V> Fading<K, V> {
     /// An empty table.
-    pub(super) fn new(life: Duration, most: usize) -> Self {
+    pub(crate) fn new(life: Duration, most: usize) -> Self {
         Self { entries: BTreeMap::new(), ends: BTreeSet::new(), life, most }
     }
 
     /// The entry, if it still lives, and when it will end.
-    pub(super) fn find(&mut self, key: &K, now: Instant) -> Option<(Instant, &mut V)> {
+    pub(crate) fn find(&mut self, key: &K, now: Instant) -> Option<(Instant, &mut V)> {
         let (end, value) = self.entries.get_mut(key)?;
         (now < *end).then_some((*end, value))
     }
 
     /// Adds an entry that is not there; tells which living one had to go for it.
-    pub(super) fn add(&mut self, key: K, value: V, now: Instant) -> Option<K> {
+    pub(crate) fn add(&mut self, key: K, value: V, now: Instant) -> Option<K> {
         while let Some((end, _)) = self.ends.first()
             && *end <= now
         {
