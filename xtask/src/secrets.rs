@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use aho_corasick::AhoCorasick;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::target;
@@ -37,9 +38,9 @@ pub(crate) fn search() -> Result<()> {
     gather(&folder(), &mut files, &mut secrets).context("run `cargo xtask test` first")?;
     ensure!(!files.is_empty() && !secrets.is_empty(), "nothing was kept to be searched");
 
-    let forms: Vec<Vec<u8>> = secrets.iter().flat_map(|it| forms(it)).collect();
+    let forms = AhoCorasick::new(secrets.iter().flat_map(|it| forms(it)))?;
     let planted = [b"log line with ".to_vec(), unhex(PLANTED).context("hex")?].concat();
-    ensure!(leaks(&planted, &self::forms(PLANTED)), "the search finds nothing");
+    ensure!(leaks(&planted, &AhoCorasick::new(self::forms(PLANTED))?), "the search finds nothing");
     let mut leaking = Vec::new();
     for file in &files {
         let octets = fs::read(file)?;
@@ -82,8 +83,8 @@ fn forms(secret: &str) -> Vec<Vec<u8>> {
     forms
 }
 
-fn leaks(text: &[u8], forms: &[Vec<u8>]) -> bool {
-    forms.iter().any(|it| memchr::memmem::find(text, it).is_some())
+fn leaks(text: &[u8], forms: &AhoCorasick) -> bool {
+    forms.is_match(text)
 }
 
 /// Whether a line of a log above DEBUG has a call number of the tests in it. The simulated operator's
@@ -135,6 +136,7 @@ mod tests {
     fn a_secret_is_found_in_every_writing() {
         let secret = "00112233445566778899aabbccddeeff";
         let octets = unhex(secret).unwrap();
+        let forms = |secret| AhoCorasick::new(super::forms(secret)).unwrap();
         assert!(leaks(secret.as_bytes(), &forms(secret)) && leaks(&octets, &forms(secret)));
         let pem = "ABEiM0RVZneImaq7zN3u/w==";
         assert_eq!(unbase64(pem).unwrap(), octets);

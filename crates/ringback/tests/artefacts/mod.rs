@@ -67,28 +67,32 @@ fn is_secret(path: &Path) -> io::Result<bool> {
     }
     let suffix = path.extension().and_then(|it| it.to_str()).unwrap_or_default();
     let owned = fs::metadata(path)?.permissions().mode() & 0o077 == 0;
-    Ok(owned && ["key", "keys", "password", "users", "token", "code"].contains(&suffix))
+    Ok(owned && ["key", "keys", "password", "users", "token", "code", "offer"].contains(&suffix))
 }
 
-/// The secret words of a secret file: what stands behind ` = `, or a whole line.
-fn secrets_of(text: &str) -> impl Iterator<Item = String> {
-    let public = |line: &&str| {
-        ["#", "-----", "[", "kid", "hpke_public", "listen", "delay", "prefixes", "system_id"]
-            .iter()
-            .any(|it| line.starts_with(it))
-    };
-    let lines = text.lines().filter(move |it| !public(it));
-    let word = |line: &str| {
-        let word = line.split_once(" = ").map_or(line, |(_, it)| it);
-        word.trim().trim_matches('"').to_owned()
-    };
-    lines.map(word).filter(|it| 6 <= it.len()).collect::<Vec<_>>().into_iter()
+/// What stands behind ` = ` in a line that names something secret; of files without such lines, all.
+const NAMES: [&str; 5] = ["psk", "previous", "hpke_private", "password", "key"];
+
+/// The secret words of a secret file.
+fn secrets_of(text: &str) -> Vec<String> {
+    let mut secrets = Vec::new();
+    for line in text.lines().filter(|it| !it.starts_with(['#', '-', '['])) {
+        match line.split_once(" = ") {
+            Some((name, value)) if NAMES.contains(&name.trim()) => {
+                secrets.extend(value.split('"').map(str::to_owned));
+            }
+            Some(_) => {}
+            None => secrets.push(line.trim().to_owned()),
+        }
+    }
+    secrets.retain(|it| 6 <= it.len());
+    secrets
 }
 
 #[test]
 fn of_a_key_file_only_the_secret_words_are_searched_for() {
     let text = "# Keys.\nkid = \"0badcafe\"\npsk = \"aabbcc\"\nhpke_public = \"ddeeff\"\n";
-    assert_eq!(secrets_of(text).collect::<Vec<_>>(), ["aabbcc"]);
+    assert_eq!(secrets_of(text), ["aabbcc"]);
     let pem = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQ==\n-----END PRIVATE KEY-----\n";
-    assert_eq!(secrets_of(pem).collect::<Vec<_>>(), ["MC4CAQAwBQ=="]);
+    assert_eq!(secrets_of(pem), ["MC4CAQAwBQ=="]);
 }
