@@ -157,7 +157,7 @@ async fn a_signal_that_is_not_wholly_right_is_not_dialed_for() -> Result<()> {
     // Whose keys are taken out of the private proxy's file is rung in vain from then on.
     let access = scene.access()?;
     let signal = scene.overheard(2).await?;
-    scene.field.client("cp", &["patient.private.keys", "patient.kept"]).await?;
+    scene.field.client("cp", &["patient.private.keys", "kept.keys"]).await?;
     let spare = ["key", "terminal", "--out", "other"];
     let made = scene.field.client(env!("CARGO_BIN_EXE_ringback"), &spare).await?;
     ensure!(made.status.success(), "{made:?}");
