@@ -13,13 +13,14 @@ use crate::target;
 use crate::tool::tool;
 
 /// Debian's packages, and a file that each brings: a program, or a path with at most one `*`.
-const DEBIAN: [(&str, &str); 20] = [
+const DEBIAN: [(&str, &str); 21] = [
     ("chromium", "chromium"),
     ("conntrack", "conntrack"),
     ("curl", "curl"),
     ("dnsutils", "dig"),
     ("ethtool", "ethtool"),
     ("faketime", "faketime"),
+    ("gammu", "gammu"),
     ("iproute2", "ip"),
     ("iputils-ping", "ping"),
     ("knot-dnsutils", "kdig"),

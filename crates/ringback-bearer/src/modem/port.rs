@@ -5,13 +5,13 @@
 
 use std::fs::File;
 use std::future::pending;
-use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::io;
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::termios::{self, ControlModes, OptionalActions, QueueSelector, SpecialCodeIndex};
-use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::pipe;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
@@ -30,7 +30,11 @@ enum State {
     #[default]
     None,
     Opening(JoinHandle<io::Result<File>>),
-    Open(AsyncFd<File>),
+    /// A terminal, which is read and written as a pipe is.
+    Open {
+        reader: pipe::Receiver,
+        writer: pipe::Sender,
+    },
 }
 
 /// What happened to the port.
@@ -56,12 +60,11 @@ impl Port {
     /// Closes the port once what is left has gone, if it goes at once; `tasks` waits for it.
     pub(super) fn close(&mut self, tasks: &TaskTracker) {
         let unwritten = std::mem::take(&mut self.unwritten);
-        let State::Open(port) = std::mem::take(&mut self.state) else { return };
-        let mut file = port.into_inner();
+        let State::Open { reader, writer } = std::mem::take(&mut self.state) else { return };
         tasks.spawn_blocking(move || {
             // The modem may be gone; then nobody misses the octets.
-            let _ = file.write(&unwritten);
-            drop(file);
+            let _ = writer.try_write(&unwritten);
+            drop((reader, writer));
         });
     }
 
@@ -81,44 +84,26 @@ impl Port {
         match &mut self.state {
             State::None => pending().await,
             State::Opening(opening) => {
-                self.state = State::Open(AsyncFd::register(opening.await??)?);
+                let port = opening.await??;
+                let reader = pipe::Receiver::from_file_unchecked(port.try_clone()?)?;
+                let writer = pipe::Sender::from_file_unchecked(port)?;
+                self.state = State::Open { reader, writer };
                 Ok(Happened::Opened)
             }
-            State::Open(port) => {
+            State::Open { reader, writer } => {
                 let clogged = limits::UNWRITTEN_TO_MODEM < self.unwritten.len();
+                let mut buffer = [0; 1024];
                 tokio::select! {
-                    count = write(port, &self.unwritten), if !self.unwritten.is_empty() => {
+                    count = writer.write(&self.unwritten), if !self.unwritten.is_empty() => {
                         self.unwritten.drain(..count?);
                         Ok(Happened::Wrote)
                     }
-                    octets = read(port), if !clogged => Ok(Happened::Read(octets?)),
+                    count = reader.read(&mut buffer), if !clogged => match count? {
+                        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+                        count => Ok(Happened::Read(buffer[..count].to_vec())),
+                    }
                 }
             }
-        }
-    }
-}
-
-/// Reads something. Cancel safe.
-async fn read(port: &AsyncFd<File>) -> io::Result<Vec<u8>> {
-    let mut buffer = [0; 1024];
-    loop {
-        let mut ready = port.readable().await?;
-        match ready.try_io(|it| it.get_ref().read(&mut buffer)) {
-            Ok(Ok(0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(Ok(count)) => return Ok(buffer[..count].to_vec()),
-            Ok(Err(cause)) => return Err(cause),
-            Err(_not_ready) => {}
-        }
-    }
-}
-
-/// Writes something. Cancel safe.
-async fn write(port: &AsyncFd<File>, octets: &[u8]) -> io::Result<usize> {
-    loop {
-        let mut ready = port.writable().await?;
-        match ready.try_io(|it| it.get_ref().write(octets)) {
-            Ok(written) => return written,
-            Err(_not_ready) => {}
         }
     }
 }
@@ -126,7 +111,7 @@ async fn write(port: &AsyncFd<File>, octets: &[u8]) -> io::Result<usize> {
 fn open(device: &Path, bits_per_second: u32) -> io::Result<File> {
     // Without NONBLOCK a serial line would wait for a carrier that a modem need not give.
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let port: OwnedFd = rustix::fs::open(device, flags, Mode::empty())?;
+    let port = rustix::fs::open(device, flags, Mode::empty())?;
     if !termios::isatty(&port) {
         return Err(io::Error::other("it is no serial device"));
     }

@@ -114,9 +114,13 @@ impl Modem {
 
     pub(super) fn chore_answered(&mut self, chore: Chore, result: Result<(), Code>) {
         match chore {
-            // A modem that was not acknowledged, or not in time, stops giving messages straight.
-            Chore::Acknowledge if result.is_ok() => {}
-            Chore::Acknowledge | Chore::Decline => self.add(Chore::Notices),
+            Chore::Acknowledge | Chore::Decline if result.is_ok() => {}
+            // A modem that was not acknowledged in time stops giving messages straight, and has
+            // stored what came since.
+            Chore::Acknowledge | Chore::Decline => {
+                self.add(Chore::Notices);
+                self.add(Chore::List(self.terms.store));
+            }
             Chore::Delete(_) if result.is_err() => self.tell(Trouble::Undeletable),
             Chore::Registration if self.facts.registered == Some(false) => {
                 self.add(Chore::LongTermRegistration);
