@@ -4,7 +4,9 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fmt::Write;
+use std::fs;
 use std::io::Cursor;
+use std::path::Path;
 use std::time::Duration;
 
 use ringback_proto::modem::tpdu::{
@@ -216,6 +218,20 @@ fn noise_never_panics_and_what_is_read_can_be_written_and_read_again() {
         assert_eq!(Pdu::decode(&written), Ok(pdu), "round {round}: {}", hex(&octets));
     }
     assert!(15_000 < read, "only {read} were read: the test is nearly void");
+}
+
+#[test]
+fn what_the_fuzzer_knows_is_read_or_refused() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/tpdu");
+    let mut read = 0;
+    for entry in fs::read_dir(corpus).unwrap() {
+        let octets = fs::read(entry.unwrap().path()).unwrap();
+        let Ok(pdu) = Pdu::decode(&octets) else { continue };
+        read += 1;
+        let Ok((written, _)) = pdu.encode() else { continue };
+        assert_eq!(Pdu::decode(&written), Ok(pdu), "{}", hex(&octets));
+    }
+    assert!(5 <= read, "only {read} were read");
 }
 
 #[test]
