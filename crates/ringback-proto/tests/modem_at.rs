@@ -46,6 +46,7 @@ const LINES: [&str; 24] = [
 fn whatever_a_modem_says_time_passes_and_every_story_ends_once() {
     for seed in 0..300 {
         let mut world = World::new(seed);
+        world.agree();
         for _ in 0..1_000 {
             world.step();
         }
@@ -54,9 +55,23 @@ fn whatever_a_modem_says_time_passes_and_every_story_ends_once() {
 }
 
 #[test]
+fn without_a_network_its_store_is_listed_all_the_same() {
+    let mut world = World::new(1);
+    world.agree();
+    world.listings = 0;
+    for _ in 0..100 {
+        world.say("\r\n+CREG: 0,2\r\n");
+        world.say("\r\nOK\r\n");
+        world.pass(Duration::from_secs(1));
+        world.drain();
+    }
+    assert!(0 < world.listings, "it was not listed");
+}
+
+#[test]
 fn a_flood_is_held_within_bounds() {
     let mut world = World::new(1);
-    world.say_all();
+    world.agree();
     for index in 0..10_000 {
         world.say(&format!("\r\n+CMTI: \"SM\",{index}\r\n"));
         world.say(&format!("\r\n+CMT: ,29\r\n{MESSAGE}\r\n"));
@@ -69,6 +84,8 @@ struct World {
     now: Instant,
     chance: u64,
     seed: u64,
+    ready: bool,
+    listings: u32,
     submitted: u64,
     /// Whether each message's story has ended.
     stories: BTreeMap<SubmissionId, bool>,
@@ -90,6 +107,8 @@ impl World {
             now,
             chance: seed,
             seed,
+            ready: false,
+            listings: 0,
             submitted: 0,
             stories: BTreeMap::new(),
             given: 0,
@@ -145,13 +164,14 @@ impl World {
         self.drain();
     }
 
-    /// Says yes to everything until nothing more is asked.
-    fn say_all(&mut self) {
-        for _ in 0..100 {
-            self.until_due();
+    /// Says yes to everything, so that it is set up.
+    fn agree(&mut self) {
+        for _ in 0..40 {
+            self.pass(Duration::from_millis(400));
             self.drain();
             self.say("\r\nOK\r\n");
         }
+        assert!(self.ready, "seed {}: not set up", self.seed);
     }
 
     fn until_due(&mut self) {
@@ -169,6 +189,7 @@ impl World {
     fn drain(&mut self) {
         while let Some(octets) = self.modem.poll_output() {
             let text = String::from_utf8(octets).unwrap();
+            self.listings += u32::from(text == "AT+CMGL=4\r");
             self.given += u32::from(text.ends_with('\u{1a}'));
             let deletes = text.starts_with("AT+CMGD") || text == "AT+CNMA\r";
             self.deleted += usize::from(deletes);
@@ -183,7 +204,8 @@ impl World {
                 }
                 Command::Hand { handed, .. } => self.handed.push(handed),
                 Command::Dropped(_) | Command::Report(_) => self.done += 1,
-                Command::Close(_) | Command::Ready | Command::Trouble(_) => {}
+                Command::Ready => self.ready = true,
+                Command::Close(_) | Command::Trouble(_) => {}
             }
         }
         if self.modem.poll_command().is_some() {
