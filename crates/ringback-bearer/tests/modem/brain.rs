@@ -45,6 +45,8 @@ pub(crate) struct Traits {
     pub(crate) places: u16,
     /// After a reset it is in text mode, as somebody once told it to be.
     pub(crate) text_mode: bool,
+    /// After a reset it repeats what it is told.
+    pub(crate) echo: bool,
     /// It says so when it has started.
     pub(crate) announces_start: bool,
     /// The network reports what became of a message.
@@ -474,6 +476,7 @@ impl Traits {
             acknowledges: true,
             places: 20,
             text_mode: false,
+            echo: true,
             announces_start: true,
             reports: true,
         }
@@ -488,7 +491,7 @@ impl Traits {
 impl Settings {
     fn after_reset(traits: &Traits) -> Self {
         Self {
-            echo: true,
+            echo: traits.echo,
             numbers: false,
             text_mode: traits.text_mode,
             acknowledges: false,

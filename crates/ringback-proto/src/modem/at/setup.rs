@@ -5,6 +5,8 @@
 
 use std::time::{Duration, Instant};
 
+use zeroize::Zeroize;
+
 use super::{Asking, Lost, Modem, State, Trouble};
 use crate::limits::{
     MODEM_ANSWER, MODEM_ATTENTION, MODEM_BUSY, MODEM_PIN_TRIES, MODEM_SETTLE, MODEM_STORE_ANSWER,
@@ -49,7 +51,7 @@ impl Modem {
             (self.pin_entered, self.pin_refused) = (true, true);
             // An echo is compared with what was asked; a PIN need not stay here for that.
             if let Some(asked) = &mut self.asked {
-                asked.text.clear();
+                asked.text.zeroize();
             }
         }
     }
