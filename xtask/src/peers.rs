@@ -13,7 +13,7 @@ use crate::target;
 use crate::tool::tool;
 
 /// Debian's packages, and a file that each brings: a program, or a path with at most one `*`.
-const DEBIAN: [(&str, &str); 21] = [
+const DEBIAN: [(&str, &str); 22] = [
     ("chromium", "chromium"),
     ("conntrack", "conntrack"),
     ("curl", "curl"),
@@ -32,6 +32,7 @@ const DEBIAN: [(&str, &str); 21] = [
     ("postgresql", "/usr/lib/postgresql/*/bin/postgres"),
     ("python3", "python3"),
     ("python3-venv", "/usr/lib/python3*/ensurepip"),
+    ("smstools", "smsd"),
     ("tayga", "tayga"),
     ("tcpdump", "tcpdump"),
     ("util-linux", "nsenter"),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ringback_bearer::{Bearer, Body, Delivery, Failure, Message, Receiver, Transmitter, modem};
 use ringback_proto::modem::pin::Pin;
-use ringback_proto::terminal::{CallNumber, Callee};
+use ringback_proto::terminal::{CallNumber, Callee, MailAddress};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -148,6 +148,20 @@ async fn an_unplugged_modem_is_found_again() {
 }
 
 #[tokio::test]
+async fn a_modem_unplugged_before_it_has_the_message_is_given_it_when_it_is_back() {
+    let mut simulator = Simulator::new(Traits::modern());
+    let party = Party::ready(&simulator).await;
+    simulator.with(|it| it.faults.push_back(Fault::NoPrompt));
+    let mut story = party.transmitter.ring(message(text("RB")));
+    soon(simulator.until(|it| it.asked.iter().any(|it| it.starts_with("AT+CMGS")))).await;
+    simulator.unplug().await;
+    simulator.plug_in();
+    assert!(matches!(soon(story.next()).await, Some(Delivery::Submitted { .. })));
+    assert_eq!(simulator.with(|it| it.sent.len()), 1);
+    party.end().await;
+}
+
+#[tokio::test]
 async fn a_modem_that_starts_anew_before_it_has_the_message_is_given_it_again_once() {
     let simulator = Simulator::new(Traits::modern());
     let party = Party::ready(&simulator).await;
@@ -248,6 +262,24 @@ async fn two_bearers_do_not_share_a_modem() {
     assert_submitted(&party).await;
     assert_eq!(simulator.with(|it| it.sent.len()), 1);
     intruder.end().await;
+    party.end().await;
+}
+
+#[tokio::test]
+async fn what_no_sms_can_carry_is_refused_at_once() {
+    let party = Party::with(modem::Config::new("/nonexistent/modem".into()));
+    let mail = Callee::Mail(MailAddress::parse("car@fleet.example").unwrap());
+    let rings = [
+        Message { to: mail, ..message(text("RB")) },
+        message(text("RB@")),
+        message(text(&"R".repeat(161))),
+        message(Body::Binary(vec![0; 141])),
+    ];
+    for ring in rings {
+        let mut story = party.transmitter.ring(ring);
+        let step = soon(story.next()).await;
+        assert!(matches!(step, Some(Delivery::Failed(Failure::Unsendable(_)))), "{step:?}");
+    }
     party.end().await;
 }
 
