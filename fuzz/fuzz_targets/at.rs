@@ -111,17 +111,14 @@ impl Dialog {
 
     fn drain(&mut self) {
         while self.modem.poll_output().is_some() {}
-        let mut handed = 0;
         while let Some(command) = self.modem.poll_command() {
             match command {
                 Command::Open => self.modem.handle_event(Event::Opened, self.now),
                 Command::Submitted(id, _) | Command::Unknown(id) | Command::Failed(id, _) => {
                     assert!(self.open.remove(&id), "a story ended twice");
                 }
-                Command::Hand { handed: id, .. } => {
-                    handed += 1;
-                    self.handed.push(id);
-                }
+                Command::Hand { handed: id, .. } => self.handed.push(id),
+                Command::Forget => self.handed.clear(),
                 Command::Close(_)
                 | Command::Ready
                 | Command::Report(_)
@@ -129,7 +126,7 @@ impl Dialog {
                 | Command::Trouble(_) => {}
             }
         }
-        assert!(handed <= MODEM_HANDED, "more is handed out than may be in hand");
+        assert!(self.handed.len() <= MODEM_HANDED, "more is handed out than may be in hand");
     }
 
     fn end(&mut self) {

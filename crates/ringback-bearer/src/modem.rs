@@ -188,7 +188,6 @@ impl Driver {
             port::Happened::Wrote => {}
             port::Happened::Broke(cause) => {
                 warn!(error = %cause, "no port to the modem");
-                self.to_hand.clear();
                 self.modem.handle_event(Event::Closed, now);
             }
         }
@@ -217,6 +216,7 @@ impl Driver {
                     let heard = Heard { octets, from: source.to_string(), to: String::new() };
                     self.to_hand.push_back((handed, heard));
                 }
+                Command::Forget => self.to_hand.clear(),
                 Command::Report(report) => self.reports.tell(&report),
                 Command::Dropped(why) => debug!(?why, "a message that is none of ours"),
                 Command::Trouble(trouble) => complain(trouble),
@@ -245,7 +245,6 @@ impl Driver {
             }
             Lost::Silent => warn!(reason = %lost, "lost the modem"),
         }
-        self.to_hand.clear();
         self.port.close(&self.tasks);
     }
 

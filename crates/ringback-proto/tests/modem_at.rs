@@ -76,7 +76,17 @@ fn a_flood_is_held_within_bounds() {
         world.say(&format!("\r\n+CMTI: \"SM\",{index}\r\n"));
         world.say(&format!("\r\n+CMT: ,29\r\n{MESSAGE}\r\n"));
     }
-    assert!(world.handed.len() <= MODEM_HANDED, "{} are in hand", world.handed.len());
+    assert_eq!(world.handed.len(), MODEM_HANDED);
+
+    // Started anew again and again, with nobody who takes anything.
+    for _ in 0..10 {
+        world.say("\r\nRDY\r\n");
+        world.agree();
+        for _ in 0..100 {
+            world.say(&format!("\r\n+CMT: ,29\r\n{MESSAGE}\r\n"));
+        }
+        assert_eq!(world.handed.len(), MODEM_HANDED);
+    }
 }
 
 struct World {
@@ -205,6 +215,7 @@ impl World {
                 Command::Hand { handed, .. } => self.handed.push(handed),
                 Command::Dropped(_) | Command::Report(_) => self.done += 1,
                 Command::Ready => self.ready = true,
+                Command::Forget => self.handed.clear(),
                 Command::Close(_) | Command::Trouble(_) => {}
             }
         }

@@ -326,7 +326,9 @@ impl Modem {
         self.lines.clear();
         self.announced = None;
         self.chores.clear();
-        self.handed.clear();
+        if !std::mem::take(&mut self.handed).is_empty() {
+            self.commands.push_back(Command::Forget);
+        }
         self.unlisted = None;
         match self.asked.take().map(|it| it.what) {
             Some(Asking::Mode(id, turn)) => self.try_again(id, turn, Failure::NoAnswer, now),

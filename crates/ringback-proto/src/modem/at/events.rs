@@ -77,6 +77,8 @@ pub enum Command {
         /// What it holds: octets, or text as UTF-8.
         octets: Vec<u8>,
     },
+    /// What was handed out and has not been taken is not to be handed on any more: it comes again.
+    Forget,
     /// What became of a message sent earlier.
     Report(StatusReport),
     /// A message was not for us and is deleted.
