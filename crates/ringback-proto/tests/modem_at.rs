@@ -55,6 +55,26 @@ fn whatever_a_modem_says_time_passes_and_every_story_ends_once() {
 }
 
 #[test]
+fn no_beginning_and_no_mutation_of_a_line_breaks_the_dialog() {
+    let mut world = World::new(7);
+    world.agree();
+    for line in LINES.into_iter().filter(|it| *it != MESSAGE).chain([&MESSAGE[..40]]) {
+        for end in 0..line.len() {
+            world.say(&format!("\r\n{}\r\n", &line[..end]));
+            for octet in 0..=u8::MAX {
+                let mut octets = format!("\r\n{line}\r\n").into_bytes();
+                octets[2 + end] = octet;
+                world.modem.handle_input(&octets, world.now);
+                world.drain();
+            }
+        }
+        world.pass(Duration::from_millis(400));
+        world.drain();
+    }
+    world.end();
+}
+
+#[test]
 fn without_a_network_its_store_is_listed_all_the_same() {
     let mut world = World::new(1);
     world.agree();

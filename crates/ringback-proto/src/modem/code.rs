@@ -74,13 +74,14 @@ impl Code {
 
 fn message_remedy(number: u16) -> Remedy {
     match number {
-        // The network: destination out of order.
-        27 => Remedy::Elsewhere,
+        // The network: unassigned, barred, unidentified, rejected, unknown, not subscribed, not
+        // implemented, and whatever is wrong with the message itself.
+        1 | 8 | 10 | 11 | 28..=30 | 50 | 69 | 81 | 95..=97 | 99 => Remedy::Never,
         // The network: transfer rejected, out of order, temporary failure, congestion, no
         // resources, not compatible with the state, unspecified.
         21 | 38 | 41 | 42 | 47 | 98 | 101 | 111 | 127 => Remedy::Again,
-        // The network: unassigned, barred, unknown, not subscribed, not implemented, invalid.
-        0..=127 => Remedy::Never,
+        // The network: destination out of order, and what the specification does not name.
+        0..=127 => Remedy::Elsewhere,
         // The center: busy, its system failed, its queue is full, unspecified.
         192 | 194 | 213 | 255 => Remedy::Again,
         // The center: no such service, coding, number or subscription.
@@ -201,7 +202,9 @@ mod tests {
     fn congestion_passes_and_an_unassigned_number_does_not() {
         let remedies = [
             (Code::Message(1), Remedy::Never),
+            (Code::Message(17), Remedy::Elsewhere),
             (Code::Message(27), Remedy::Elsewhere),
+            (Code::Message(30), Remedy::Never),
             (Code::Message(42), Remedy::Again),
             (Code::Message(195), Remedy::Never),
             (Code::Message(304), Remedy::Settings),
