@@ -217,14 +217,6 @@ impl World {
     }
 
     fn drain(&mut self) {
-        while let Some(octets) = self.modem.poll_output() {
-            let text = String::from_utf8(octets).unwrap();
-            self.listings += u32::from(text == "AT+CMGL=4\r");
-            self.given += u32::from(text.ends_with('\u{1a}'));
-            let deletes = text.starts_with("AT+CMGD") || text == "AT+CNMA\r";
-            self.deleted += usize::from(deletes);
-            assert!(self.deleted <= self.done, "seed {}: {text} before it was taken", self.seed);
-        }
         while let Some(command) = self.modem.poll_command() {
             match command {
                 Command::Open => self.modem.handle_event(Event::Opened, self.now),
@@ -239,8 +231,13 @@ impl World {
                 Command::Close(_) | Command::Trouble(_) => {}
             }
         }
-        if self.modem.poll_command().is_some() {
-            self.drain();
+        while let Some(octets) = self.modem.poll_output() {
+            let text = String::from_utf8(octets).unwrap();
+            self.listings += u32::from(text == "AT+CMGL=4\r");
+            self.given += u32::from(text.ends_with('\u{1a}'));
+            let deletes = text.starts_with("AT+CMGD") || text == "AT+CNMA\r";
+            self.deleted += usize::from(deletes);
+            assert!(self.deleted <= self.done, "seed {}: {text} before it was taken", self.seed);
         }
     }
 
