@@ -16,13 +16,17 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub mod limits;
+pub mod modem;
 pub mod smpp;
+mod sms;
 
 /// A bearer and its configuration.
 #[derive(Debug)]
 pub enum Bearer {
     /// SMS by way of an operator's message center.
     Smpp(smpp::Config),
+    /// SMS by a modem of our own.
+    Modem(modem::Config),
 }
 
 /// Sends messages. Clones share one queue.
@@ -116,7 +120,7 @@ pub struct Heard {
     pub octets: Vec<u8>,
     /// Who says to have sent it.
     pub from: String,
-    /// Whom it was sent to.
+    /// Whom it was sent to; empty where the bearer does not tell.
     pub to: String,
 }
 
@@ -139,6 +143,7 @@ impl Bearer {
         let (hearing, heard) = mpsc::channel(limits::HEARD);
         match self {
             Self::Smpp(config) => smpp::start(config, tasks, shutdown, ordered, hearing),
+            Self::Modem(config) => modem::start(config, tasks, shutdown, ordered, hearing),
         }
         (Transmitter { orders }, Receiver { heard })
     }

@@ -16,3 +16,8 @@ pub const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 pub const FAREWELL_PATIENCE: Duration = Duration::from_secs(1);
 /// Octets to an operator that does not read; nothing more is read from it until they have gone.
 pub const UNWRITTEN_OCTETS: usize = 64 * 1024;
+
+// Modems.
+
+/// Octets to a modem that does not read; nothing more is read from it until they have gone.
+pub const UNWRITTEN_TO_MODEM: usize = 4096;

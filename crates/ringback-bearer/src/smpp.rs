@@ -9,13 +9,12 @@ use std::future::pending;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use ringback_proto::limits::{SMPP_QUEUE_FULL, SMS_CHARACTERS, SMS_OCTETS};
+use ringback_proto::limits::SMPP_QUEUE_FULL;
 use ringback_proto::smpp::link::{self, Command, Event, HandedId, Link, SubmissionId};
 use ringback_proto::smpp::pdu::Bind;
 use ringback_proto::smpp::status::{Remedy, Status};
 use ringback_proto::smpp::text::Address;
 use ringback_proto::smpp::wire::Lost;
-use ringback_proto::terminal::Callee;
 use rustls::pki_types::ServerName;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
@@ -23,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
-use crate::{Body, Delivery, Failure, Heard, Message, Order, tell};
+use crate::{Body, Delivery, Failure, Heard, Message, Order, sms, tell};
 use connection::Connection;
 use receipts::Receipts;
 
@@ -267,31 +266,15 @@ impl Driver {
 }
 
 fn submission(message: &Message, until: Instant) -> Result<link::Submission, Failure> {
-    let Callee::Number(number) = &message.to else {
-        return Err(Failure::Unsendable("SMS goes to call numbers only"));
-    };
-    let destination = Address::parse(&format!("+{}", number.digits()))
-        .ok_or(Failure::Unsendable("the call number is too long"))?;
+    let number = sms::check(message)?;
+    let destination =
+        Address::parse(&number).ok_or(Failure::Unsendable("the call number is too long"))?;
     let (data_coding, content) = match &message.body {
-        Body::Text(text) if SMS_CHARACTERS < text.len() => {
-            return Err(Failure::Unsendable("a text has at most 160 characters"));
-        }
-        Body::Text(text) if !text.bytes().all(is_invariant) => {
-            return Err(Failure::Unsendable("operators would change some of its characters"));
-        }
-        Body::Binary(octets) if SMS_OCTETS < octets.len() => {
-            return Err(Failure::Unsendable("a message has at most 140 octets"));
-        }
         Body::Text(text) => (0, text.clone().into_bytes()),
         Body::Binary(octets) => (4, octets.clone()),
     };
     let until = until.into_std();
     Ok(link::Submission { destination, data_coding, content, until })
-}
-
-/// Whether a character is the same in ASCII, Latin-1 and GSM-7, and costs one septet.
-fn is_invariant(octet: u8) -> bool {
-    octet == b' ' || octet.is_ascii_graphic() && !b"$@[\\]^_`{|}~".contains(&octet)
 }
 
 impl From<link::Failure> for Failure {

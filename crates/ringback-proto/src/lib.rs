@@ -23,5 +23,6 @@ pub mod enrolment;
 pub mod hello;
 
 pub mod dns;
+pub mod modem;
 pub mod nat64;
 pub mod smpp;

@@ -168,3 +168,53 @@ pub const OFFERED_SERVICES: usize = 64;
 pub const OFFERED_ADDRESSES: usize = 8;
 /// Octets of an offer; a longer one ends the enrolment.
 pub const OFFER_OCTETS: usize = 1024;
+
+// Modems: what specifications set.
+
+/// Octets of a PDU as a modem gives it, the center's address included (3GPP TS 23.040, 9.2.2: 164
+/// and 12); a longer one is not read, so that a modem's noise is never taken for a message.
+pub const MODEM_PDU_OCTETS: usize = 176;
+/// Digits of an address in a TPDU (3GPP TS 23.040, 9.1.2.5); a longer one cannot be built.
+pub const MODEM_ADDRESS_DIGITS: usize = 20;
+
+// Modems: what we set.
+
+/// Octets of a line from a modem; of a longer one nothing is read.
+pub const MODEM_LINE_OCTETS: usize = 1024;
+/// Messages a modem's machine keeps until it may submit them; a full one takes no more.
+pub const MODEM_WAITING: usize = 64;
+/// Messages handed out and not yet taken; the modem or the network keeps the next ones.
+pub const MODEM_HANDED: usize = 32;
+/// Things to do in a modem's store; what is beyond is found when the store is listed again.
+pub const MODEM_CHORES: usize = 64;
+/// How long the line is left alone before and after the modem's attention is sought: late answers
+/// of whoever spoke to it before us are lost then.
+pub const MODEM_SETTLE: Duration = Duration::from_millis(300);
+/// How long a modem may take to listen, and how often it is asked to before the port is opened anew.
+pub const MODEM_ATTENTION: (Duration, u8) = (Duration::from_secs(1), 10);
+/// How long an ordinary answer may take; then the dialog starts over.
+pub const MODEM_ANSWER: Duration = Duration::from_secs(10);
+/// How long an answer about the card or the store may take; then the dialog starts over.
+pub const MODEM_STORE_ANSWER: Duration = Duration::from_secs(30);
+/// How long a modem may take to ask for a message; then the dialog starts over and it is tried again.
+pub const MODEM_PROMPT: Duration = Duration::from_secs(5);
+/// How long the network may take to accept a message; then its fate is unknown.
+pub const MODEM_SUBMIT: Duration = Duration::from_secs(60);
+/// How long to wait before a busy card is asked again, and how often before the port is opened anew.
+pub const MODEM_BUSY: (Duration, u8) = (Duration::from_secs(1), 30);
+/// Times a message is given to the modem; then it fails.
+pub const MODEM_TRIES: u8 = 3;
+/// How long a message rests that the network could not take, before it is given to the modem again.
+pub const MODEM_AGAIN: Duration = Duration::from_secs(3);
+/// How long to leave a number alone that the network could not serve, tries included.
+pub const MODEM_NUMBER_REST: Duration = Duration::from_secs(45);
+/// How often the store is listed, for what a modem did not announce; it also shows whether it lives.
+pub const MODEM_LISTING: Duration = Duration::from_secs(60);
+/// How often a modem without a network is asked whether it has found one.
+pub const MODEM_REGISTRATION: Duration = Duration::from_secs(5);
+/// The shortest and the longest rest before a port is opened again.
+pub const MODEM_REST: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// The rest when somebody must first see to the card.
+pub const MODEM_CARD_REST: Duration = Duration::from_secs(60);
+/// Tries that a card must have left for us to enter its PIN: somebody else may know it better.
+pub const MODEM_PIN_TRIES: u8 = 3;
