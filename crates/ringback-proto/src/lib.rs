@@ -19,5 +19,6 @@ pub mod switchboard;
 pub mod hello;
 
 pub mod dns;
+pub mod mail;
 pub mod nat64;
 pub mod smpp;
