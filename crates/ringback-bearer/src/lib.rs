@@ -16,13 +16,19 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub mod limits;
+pub mod mail;
 pub mod smpp;
+mod tls;
+
+pub use tls::Tls;
 
 /// A bearer and its configuration.
 #[derive(Debug)]
 pub enum Bearer {
     /// SMS by way of an operator's message center.
     Smpp(smpp::Config),
+    /// E-mail by way of a submission server and a mailbox.
+    Mail(mail::Config),
 }
 
 /// Sends messages. Clones share one queue.
@@ -139,6 +145,7 @@ impl Bearer {
         let (hearing, heard) = mpsc::channel(limits::HEARD);
         match self {
             Self::Smpp(config) => smpp::start(config, tasks, shutdown, ordered, hearing),
+            Self::Mail(config) => mail::start(config, tasks, shutdown, ordered, hearing),
         }
         (Transmitter { orders }, Receiver { heard })
     }

@@ -120,10 +120,8 @@ pub const MAIL_HEADER_OCTETS: usize = 4096;
 pub const MAIL_NESTING: usize = 2;
 /// Parts of a mail that are looked at, on all levels together; the text behind them is not seen.
 pub const MAIL_PARTS: usize = 4;
-/// Octets of the user name and of the password of a mail account, each; a longer one is refused.
-pub const MAIL_CREDENTIAL_OCTETS: usize = 256;
-/// Octets of a mail folder's name; a longer one is refused.
-pub const MAIL_FOLDER_OCTETS: usize = 255;
+/// Octets of a mail account's user, of its password and of a folder's name; a longer one is refused.
+pub const MAIL_NAME_OCTETS: usize = 255;
 /// Mails of a folder that may be new at once; the oldest are passed over.
 pub const MAIL_BACKLOG: u32 = 1024;
 /// Mails fetched by one command, the newest first; the older ones wait for the next.

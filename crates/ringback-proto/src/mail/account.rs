@@ -7,7 +7,7 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use super::{imap, transfer};
-use crate::limits::MAIL_CREDENTIAL_OCTETS;
+use crate::limits::MAIL_NAME_OCTETS;
 
 /// Who logs in. Its `Debug` shows neither the user nor the password.
 #[derive(Clone)]
@@ -20,7 +20,7 @@ impl Account {
     /// Takes a user and a password in, unless one is empty, too long or holds control characters.
     pub fn new(user: &str, password: &str) -> Option<Self> {
         let good = |it: &str| {
-            !it.is_empty() && it.len() <= MAIL_CREDENTIAL_OCTETS && !it.contains(char::is_control)
+            !it.is_empty() && it.len() <= MAIL_NAME_OCTETS && !it.contains(char::is_control)
         };
         (good(user) && good(password))
             .then(|| Self { user: user.to_owned(), password: Zeroizing::new(password.to_owned()) })

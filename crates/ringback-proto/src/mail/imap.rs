@@ -5,7 +5,7 @@
 
 use thiserror::Error;
 
-use crate::limits::{IMAP_RESPONSE_OCTETS, MAIL_FOLDER_OCTETS};
+use crate::limits::{IMAP_RESPONSE_OCTETS, MAIL_NAME_OCTETS};
 use words::Words;
 
 mod words;
@@ -91,11 +91,31 @@ pub enum Malformed {
     Length,
 }
 
-/// Writes a folder's name, a user or a password for a command; `None` if it is too long or not
-/// printable ASCII.
-pub fn quoted(text: &str) -> Option<String> {
+/// A folder of a mailbox, by the name its server knows: printable ASCII, so modified UTF-7 beyond.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Folder(String);
+
+impl Folder {
+    /// Takes a name in, unless it is empty, too long or not printable ASCII.
+    pub fn parse(name: &str) -> Option<Self> {
+        quoted(name).map(|_| Self(name.to_owned()))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name as a command has it.
+    pub fn quoted(&self) -> String {
+        quoted(&self.0).unwrap_or_default()
+    }
+}
+
+/// Writes a name for a command; `None` if it is empty, too long or not printable ASCII.
+pub(super) fn quoted(text: &str) -> Option<String> {
     let plain = text.bytes().all(|it| it == b' ' || it.is_ascii_graphic());
-    if text.is_empty() || MAIL_FOLDER_OCTETS < text.len() || !plain {
+    if text.is_empty() || MAIL_NAME_OCTETS < text.len() || !plain {
         return None;
     }
     Some(format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")))
@@ -236,6 +256,19 @@ fn validity(words: &str) -> Option<u32> {
         return None;
     }
     value.trim().parse().ok()
+}
+
+/// The code before a server's words, which names nobody: `[NONEXISTENT]`.
+pub fn code(words: &str) -> &str {
+    let end = words.strip_prefix('[').and_then(|it| it.find(|it: char| !is_of_code(it)));
+    match end.map(|it| words.split_at(it + 1)) {
+        Some((code, behind)) if behind.starts_with(']') => &words[..=code.len()],
+        Some(_) | None => "",
+    }
+}
+
+fn is_of_code(character: char) -> bool {
+    character.is_ascii_alphanumeric() || character == '-'
 }
 
 fn number(word: &[u8]) -> Option<u32> {

@@ -1,7 +1,7 @@
 //! A mailbox's responses, as Dovecot and others write them.
 
 use ringback_proto::limits::IMAP_RESPONSE_OCTETS;
-use ringback_proto::mail::imap::{Fetched, Malformed, Outcome, Response, Responses, quoted};
+use ringback_proto::mail::imap::{Fetched, Folder, Malformed, Outcome, Response, Responses, code};
 
 /// A session, as it was recorded with Dovecot 2.3.
 pub(crate) const SESSION: &str = "* OK [CAPABILITY IMAP4rev1 SASL-IR IDLE AUTH=PLAIN] Dovecot ready.\r\n\
@@ -104,8 +104,16 @@ fn a_response_is_bounded_before_it_is_read() {
 
 #[test]
 fn a_folder_cannot_smuggle_a_command() {
-    assert_eq!(quoted("In \"b\\x").unwrap(), "\"In \\\"b\\\\x\"");
+    assert_eq!(Folder::parse("In \"b\\x").unwrap().quoted(), "\"In \\\"b\\\\x\"");
     for name in ["", "a\r\nt9 LOGOUT", "a\0", "Entwürfe", &"a".repeat(256)] {
-        assert_eq!(quoted(name), None, "{name:?}");
+        assert_eq!(Folder::parse(name), None, "{name:?}");
+    }
+}
+
+#[test]
+fn a_code_names_nobody() {
+    assert_eq!(code("[NONEXISTENT] carla@fleet.example has no such folder"), "[NONEXISTENT]");
+    for words in ["", "[", "[]carla", "carla [NO]", "[carla@fleet.example] a", "[A b] c", "[ä]"] {
+        assert!(code(words).len() <= 2, "{words}");
     }
 }
