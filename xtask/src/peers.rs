@@ -13,12 +13,15 @@ use crate::target;
 use crate::tool::tool;
 
 /// Debian's packages, and a file that each brings: a program, or a path with at most one `*`.
-const DEBIAN: [(&str, &str); 20] = [
+const DEBIAN: [(&str, &str); 23] = [
     ("chromium", "chromium"),
     ("conntrack", "conntrack"),
     ("curl", "curl"),
     ("dnsutils", "dig"),
+    ("dovecot-imapd", "/usr/lib/dovecot/imap"),
+    ("dovecot-lmtpd", "/usr/lib/dovecot/lmtp"),
     ("ethtool", "ethtool"),
+    ("exim4-daemon-light", "exim4"),
     ("faketime", "faketime"),
     ("iproute2", "ip"),
     ("iputils-ping", "ping"),

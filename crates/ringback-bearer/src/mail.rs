@@ -4,6 +4,7 @@
 //! server that does not offer protection is not used. Who a mail says to be from is not believed,
 //! and nothing is ever answered. That a mail arrived is never told: mail has no receipts.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -55,7 +56,7 @@ pub struct Mailbox {
     /// Whose it is.
     pub account: Account,
     /// The folders that mails come to; one connection each.
-    pub folders: Vec<Folder>,
+    pub folders: BTreeSet<Folder>,
     /// What becomes of mails that were heard.
     pub handled: Handled,
     /// The file that remembers across restarts what has been heard.

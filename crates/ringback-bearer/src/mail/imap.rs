@@ -75,11 +75,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
         self.capabilities.iter().any(|it| it == capability)
     }
 
-    /// Gives a command and gathers what is fetched until it has ended.
-    async fn ask(&mut self, command: &str) -> Result<Vec<Fetched>, Fault> {
+    /// Gives a command and waits until it has ended.
+    async fn ask(&mut self, command: &str) -> Result<(), Fault> {
+        self.gather(command, |_| {}).await
+    }
+
+    /// Gives a command and passes on what is fetched until it has ended. Servers also tell of mails
+    /// that nobody has asked for.
+    async fn gather(&mut self, command: &str, take: impl FnMut(Fetched)) -> Result<(), Fault> {
         in_time(async {
             let tag = self.say(command).await?;
-            self.ended(&tag).await
+            self.ended(&tag, take).await
         })
         .await
     }
@@ -106,7 +112,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
         in_time(async {
             let line = Zeroizing::new(format!("{line}\r\n"));
             self.wire.write(line.as_bytes()).await?;
-            self.ended(tag).await.map(drop)
+            self.ended(tag, |_| {}).await
         })
         .await
     }
@@ -119,18 +125,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
         Ok(tag)
     }
 
-    async fn ended(&mut self, of: &str) -> Result<Vec<Fetched>, Fault> {
-        let mut fetched = Vec::new();
+    async fn ended(&mut self, of: &str, mut take: impl FnMut(Fetched)) -> Result<(), Fault> {
         loop {
             let response = self.next().await?;
             if let Response::Ended { tag, outcome, words } = response {
                 let well = tag == of && outcome == Outcome::Ok;
-                return if well { Ok(fetched) } else { Err(refused(outcome, &words)) };
+                return if well { Ok(()) } else { Err(refused(outcome, &words)) };
             }
-            if let Response::Fetched(mail) = response
-                && fetched.len() < MAIL_BATCH as usize
-            {
-                fetched.push(mail);
+            if let Response::Fetched(mail) = response {
+                take(mail);
             }
         }
     }
@@ -155,7 +158,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
             self.capabilities.clone_from(capabilities);
         }
         if let Response::Exists(exists) = response {
-            (self.exists, self.arrived) = (exists, true);
+            // Some servers say it again and again.
+            self.arrived |= self.exists < exists;
+            self.exists = exists;
         }
         if response == Response::Expunged {
             self.exists = self.exists.saturating_sub(1);
@@ -193,7 +198,7 @@ impl Talk<Secured> {
         } else if !self.offers("LOGINDISABLED")
             && let Some(login) = account.imap_login()
         {
-            self.ask(&login).await.map(drop)
+            self.ask(&login).await
         } else {
             return Err(Fault::Lacking("AUTHENTICATE PLAIN, or LOGIN for this account"));
         };
@@ -216,18 +221,27 @@ impl Talk<Secured> {
         if self.exists == 0 {
             return Ok(0);
         }
-        let fetched = self.ask("FETCH * (UID)").await?;
-        Ok(fetched.iter().map(|it| it.uid).max().unwrap_or(0))
+        let mut newest = 0;
+        self.gather("FETCH * (UID)", |it| newest = newest.max(it.uid)).await?;
+        Ok(newest)
     }
 
     /// Fetches of each mail the few headers and the octets that are looked at, and marks none.
     pub(super) async fn fetch(&mut self, batch: Batch) -> Result<Vec<Fetched>, Fault> {
-        self.ask(&format!(
+        let command = format!(
             "UID FETCH {batch} (UID FLAGS BODY.PEEK[HEADER.FIELDS (CONTENT-TYPE \
              CONTENT-TRANSFER-ENCODING CONTENT-DISPOSITION FROM)]<0.{MAIL_HEADER_OCTETS}> \
              BODY.PEEK[TEXT]<0.{MAIL_BODY_OCTETS}>)"
-        ))
-        .await
+        );
+        let mut mails = Vec::new();
+        self.gather(&command, |mail| {
+            let asked = batch.first <= mail.uid && mail.uid <= batch.last;
+            if asked && !mail.headers.is_empty() && mails.len() < MAIL_BATCH as usize {
+                mails.push(mail);
+            }
+        })
+        .await?;
+        Ok(mails)
     }
 
     /// Marks mails as handled, and nothing but them where the server is able to.
@@ -264,7 +278,7 @@ impl Talk<Secured> {
             tokio::time::sleep(poll).await;
         }
         // Some servers tell nothing by themselves; and whoever is gone is noticed here.
-        self.ask("NOOP").await.map(drop)
+        self.ask("NOOP").await
     }
 
     async fn idle(&mut self, time: Duration) -> Result<(), Fault> {

@@ -105,7 +105,7 @@ impl Watch {
 
             let mut handed = Vec::new();
             for mail in talk.fetch(batch).await? {
-                if batch.first <= mail.uid && mail.uid <= batch.last && self.hand(&mail).await? {
+                if self.hand(&mail).await? {
                     handed.push(mail.uid);
                 }
             }
@@ -113,7 +113,11 @@ impl Watch {
                 bookmark.handled(batch);
             }
             self.remember().await;
-            talk.mark(&handed, self.config.handled).await?;
+            match talk.mark(&handed, self.config.handled).await {
+                // Who may read may not always write.
+                Err(fault @ Fault::Refused { .. }) => fault.complain(),
+                marked => marked?,
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! What is heard of a mailbox: everything, once, the newest first.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
@@ -8,8 +9,10 @@ use ringback_bearer::mail::{Handled, Mailbox, Security};
 use ringback_proto::limits::{MAIL_BACKLOG, MAIL_BATCH};
 use ringback_proto::mail::imap::Folder;
 use tokio::time::{Instant, sleep};
+use tokio_util::task::TaskTracker;
 
-use crate::party::{Party, mailbox, message, submission};
+use crate::middleman::{Middleman, Script};
+use crate::party::{Party, mailbox, mailbox_at, message, submission};
 use crate::post::{Post, Wish};
 use crate::soon;
 
@@ -17,7 +20,7 @@ fn mail(text: &str) -> String {
     format!("From: someone@example.com\nSubject: anything\n\n{text}\n")
 }
 
-fn folders(names: &[&str]) -> Vec<Folder> {
+fn folders(names: &[&str]) -> BTreeSet<Folder> {
     names.iter().map(|it| Folder::parse(it).unwrap()).collect()
 }
 
@@ -161,6 +164,37 @@ async fn a_server_that_tells_nothing_by_itself_is_asked() {
         post.deliver("", name, &mail(name));
         assert_eq!(party.hear().await, name);
     }
+    party.end().await;
+}
+
+/// The mailbox of somebody else whose flags change all the time, and that we may only read.
+const RESTLESS: Script = &[
+    ("CAPABILITY", "* CAPABILITY IMAP4rev1 IDLE AUTH=PLAIN\r\n{tag} OK\r\n"),
+    ("AUTHENTICATE", "+ \r\n"),
+    // The user and the password, which have no tag.
+    ("AGNhci03AHNlY3JldA==", "t2 OK\r\n"),
+    ("SELECT", "* 30 EXISTS\r\n* OK [UIDVALIDITY 1]\r\n{tag} OK [READ-ONLY]\r\n"),
+    ("FETCH * (UID)", "* 3 FETCH (UID 3 FLAGS ())\r\n* 30 FETCH (UID 20)\r\n{tag} OK\r\n"),
+    (
+        "UID FETCH 5:20 ",
+        "{flags}* 7 FETCH (UID 7 BODY[HEADER] {2}\r\n\r\n BODY[TEXT] {4}\r\nRB-7)\r\n\
+        * 4 FETCH (UID 4 BODY[HEADER] {2}\r\n\r\n BODY[TEXT] {4}\r\nRB-4)\r\n{tag} OK\r\n",
+    ),
+    (
+        "UID FETCH 1:4 ",
+        "* 4 FETCH (UID 4 BODY[HEADER] {2}\r\n\r\n BODY[TEXT] {4}\r\nRB-4)\r\n{tag} OK\r\n",
+    ),
+    ("UID STORE", "{tag} NO [NOPERM]\r\n"),
+];
+
+#[tokio::test]
+async fn what_a_server_tells_unasked_hides_no_mail() {
+    let Some(post) = Post::open().await else { return };
+    let tasks = TaskTracker::new();
+    let server = Middleman::play("* OK\r\n", RESTLESS, true, &tasks).await;
+    let mailbox = mailbox_at(&post, server.port, Security::Implicit);
+    let mut party = Party::start(None, Some(mailbox));
+    assert_eq!([party.hear().await, party.hear().await], ["RB-7", "RB-4"], "each once");
     party.end().await;
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
@@ -105,29 +105,33 @@ async fn strip(client: TcpStream, server: TcpStream, overheard: &Mutex<Vec<u8>>)
 }
 
 async fn play(
-    client: impl AsyncRead + AsyncWrite + Unpin,
+    mut client: impl AsyncRead + AsyncWrite + Unpin,
     greeting: &str,
     script: Script,
     overheard: &Mutex<Vec<u8>>,
 ) {
-    let mut client = BufStream::new(client);
     client.write_all(greeting.as_bytes()).await.unwrap();
     client.flush().await.unwrap();
-    let mut line = String::new();
-    while let Ok(1..) = client.read_line(&mut line).await {
-        overheard.lock().unwrap().extend(line.as_bytes());
-        let (tag, _) = line.split_once(' ').unwrap_or((&line, ""));
-        let answer = script.iter().find(|(question, _)| line.contains(question));
-        if let Some((_, answer)) = answer {
+    let (mut said, mut octets) = (String::new(), [0; 4096]);
+    while let Ok(count @ 1..) = client.read(&mut octets).await {
+        overheard.lock().unwrap().extend(&octets[..count]);
+        said += &String::from_utf8_lossy(&octets[..count]);
+        while let Some((line, rest)) = said.split_once('\n') {
+            let (tag, _) = line.split_once(' ').unwrap_or((line, ""));
+            let answer = script.iter().find(|(question, _)| line.contains(question));
+            let answer = answer.map(|(_, answer)| {
+                let flags = "* 9 FETCH (UID 9 FLAGS (\\Seen))\r\n".repeat(100);
+                answer.replace("{tag}", tag).replace("{flags}", &flags)
+            });
+            said = rest.to_owned();
+            let Some(answer) = answer else { continue };
             if answer.is_empty() {
                 return;
             }
-            let answer = answer.replace("{tag}", tag);
             if client.write_all(answer.as_bytes()).await.is_err() || client.flush().await.is_err() {
                 return;
             }
         }
-        line.clear();
     }
 }
 
