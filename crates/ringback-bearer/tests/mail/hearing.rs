@@ -195,6 +195,7 @@ async fn what_a_server_tells_unasked_hides_no_mail() {
     let mailbox = mailbox_at(&post, server.port, Security::Implicit);
     let mut party = Party::start(None, Some(mailbox));
     assert_eq!([party.hear().await, party.hear().await], ["RB-7", "RB-4"], "each once");
+    assert_eq!(server.heard("SELECT"), 1, "that it may not be marked costs no connection");
     party.end().await;
 }
 
