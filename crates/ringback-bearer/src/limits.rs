@@ -43,3 +43,10 @@ pub const MAILBOX_ANSWER: Duration = Duration::from_secs(60);
 pub const MAILBOX_IDLE: Duration = Duration::from_secs(28 * 60);
 /// Octets of the file that keeps a mailbox's bookmarks; of a longer one nothing is believed.
 pub const BOOKMARK_OCTETS: u64 = 1024 * 1024;
+/// How long a mail server may be silent before it is asked whether it is still there; also what keeps
+/// a NAT on the way from forgetting a mailbox that is waited for.
+pub const MAIL_KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
+/// How long after each question without an answer the next one follows.
+pub const MAIL_KEEPALIVE_AGAIN: Duration = Duration::from_secs(10);
+/// Questions without an answer; then the connection is lost.
+pub const MAIL_KEEPALIVE_TRIES: u32 = 3;

@@ -105,7 +105,7 @@ impl Mailbox {
             folders: Folder::parse("INBOX").into_iter().collect(),
             handled: Handled::Mark,
             bookmarks,
-            // A connection that died in silence is noticed by then; it costs two short lines.
+            // A server that forgets to tell is asked by then; it costs two short lines.
             idle: Duration::from_secs(5 * 60),
             poll: Duration::from_secs(15),
         }

@@ -5,6 +5,7 @@
 use std::io;
 
 use ringback_proto::mail::{imap, reply};
+use socket2::{SockRef, TcpKeepalive};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -14,7 +15,9 @@ use tokio_rustls::client::TlsStream;
 use tracing::{error, warn};
 
 use super::Server;
-use crate::limits::CONNECT_PATIENCE;
+use crate::limits::{
+    CONNECT_PATIENCE, MAIL_KEEPALIVE_AFTER, MAIL_KEEPALIVE_AGAIN, MAIL_KEEPALIVE_TRIES,
+};
 
 /// A connection that TLS protects, to a server that has proven its name.
 pub(super) type Secured = TlsStream<TcpStream>;
@@ -114,6 +117,11 @@ pub(super) async fn connect(server: &Server) -> Result<TcpStream, Fault> {
     let stream = timeout(CONNECT_PATIENCE, connecting).await.map_err(|_| Fault::Silent)??;
     // Commands are short and wait for answers: Nagle's algorithm would make both wait.
     stream.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new()
+        .with_time(MAIL_KEEPALIVE_AFTER)
+        .with_interval(MAIL_KEEPALIVE_AGAIN)
+        .with_retries(MAIL_KEEPALIVE_TRIES);
+    SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
     Ok(stream)
 }
 
@@ -121,4 +129,37 @@ pub(super) async fn protect(server: &Server, stream: TcpStream) -> Result<Secure
     let connector = TlsConnector::from(server.tls.config.clone());
     let connecting = connector.connect(server.tls.name.clone(), stream);
     Ok(timeout(CONNECT_PATIENCE, connecting).await.map_err(|_| Fault::Silent)??)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rustls::pki_types::ServerName;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::Tls;
+    use crate::mail::Security;
+
+    #[tokio::test]
+    async fn a_server_that_died_in_silence_is_noticed_in_two_minutes() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth();
+        let name = ServerName::try_from("localhost").unwrap();
+        let tls = Tls { config: Arc::new(config), name };
+        let address = listener.local_addr().unwrap().to_string();
+        let stream = connect(&Server { address, security: Security::Implicit, tls }).await.unwrap();
+
+        let socket = SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap());
+        let silence = socket.tcp_keepalive_time().unwrap()
+            + socket.tcp_keepalive_interval().unwrap() * socket.tcp_keepalive_retries().unwrap();
+        assert!(silence.as_secs() < 120, "{silence:?}");
+    }
 }
