@@ -13,12 +13,15 @@ use crate::target;
 use crate::tool::tool;
 
 /// Debian's packages, and a file that each brings: a program, or a path with at most one `*`.
-const DEBIAN: [(&str, &str); 22] = [
+const DEBIAN: [(&str, &str); 27] = [
     ("chromium", "chromium"),
     ("conntrack", "conntrack"),
     ("curl", "curl"),
     ("dnsutils", "dig"),
+    ("dovecot-imapd", "/usr/lib/dovecot/imap"),
+    ("dovecot-lmtpd", "/usr/lib/dovecot/lmtp"),
     ("ethtool", "ethtool"),
+    ("exim4-daemon-light", "exim4"),
     ("faketime", "faketime"),
     ("gammu", "gammu"),
     ("iproute2", "ip"),

@@ -16,9 +16,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub mod limits;
+pub mod mail;
 pub mod modem;
 pub mod smpp;
 mod sms;
+mod tls;
+
+pub use tls::Tls;
 
 /// A bearer and its configuration.
 #[derive(Debug)]
@@ -27,6 +31,8 @@ pub enum Bearer {
     Smpp(smpp::Config),
     /// SMS by a modem of our own.
     Modem(modem::Config),
+    /// E-mail by way of a submission server and a mailbox.
+    Mail(mail::Config),
 }
 
 /// Sends messages. Clones share one queue.
@@ -144,6 +150,7 @@ impl Bearer {
         match self {
             Self::Smpp(config) => smpp::start(config, tasks, shutdown, ordered, hearing),
             Self::Modem(config) => modem::start(config, tasks, shutdown, ordered, hearing),
+            Self::Mail(config) => mail::start(config, tasks, shutdown, ordered, hearing),
         }
         (Transmitter { orders }, Receiver { heard })
     }

@@ -21,3 +21,37 @@ pub const UNWRITTEN_OCTETS: usize = 64 * 1024;
 
 /// Octets to a modem that does not read; nothing more is read from it until they have gone.
 pub const UNWRITTEN_TO_MODEM: usize = 4096;
+
+// E-mail.
+
+/// Mails that are being submitted; the next ones stay in the queue.
+pub const MAILS_UNDER_WAY: usize = 64;
+/// Connections to a submission server; a mail waits until one is free.
+pub const MAIL_CONNECTIONS: usize = 4;
+/// Mails over one connection to a submission server: some put the eleventh aside until they look
+/// through their queue (Exim's `smtp_accept_queue_per_connection`); the next has a new connection.
+pub const MAILS_PER_CONNECTION: usize = 10;
+/// How long an unused connection to a submission server is kept; then it is closed.
+pub const MAIL_KEPT: Duration = Duration::from_secs(30);
+/// Times a mail is offered while the server refuses it for now; then it has failed.
+pub const MAIL_TRIES: usize = 3;
+/// How long a mail rests before it is offered again.
+pub const MAIL_AGAIN: Duration = Duration::from_secs(5);
+/// How long a submission server may take for an answer; then its connection is closed.
+pub const MAIL_ANSWER: Duration = Duration::from_secs(30);
+/// How long to leave a mail server alone that cannot be used: the first pause, and the longest.
+pub const MAIL_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// How long a mailbox may take for a command; then its connection is closed.
+pub const MAILBOX_ANSWER: Duration = Duration::from_secs(60);
+/// How long a mailbox is waited for at most before it is asked again: servers hang up on who is
+/// silent for half an hour (RFC 2177).
+pub const MAILBOX_IDLE: Duration = Duration::from_secs(28 * 60);
+/// Octets of the file that keeps a mailbox's bookmarks; of a longer one nothing is believed.
+pub const BOOKMARK_OCTETS: u64 = 1024 * 1024;
+/// How long a mail server may be silent before it is asked whether it is still there; also what keeps
+/// a NAT on the way from forgetting a mailbox that is waited for.
+pub const MAIL_KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
+/// How long after each question without an answer the next one follows.
+pub const MAIL_KEEPALIVE_AGAIN: Duration = Duration::from_secs(10);
+/// Questions without an answer; then the connection is lost.
+pub const MAIL_KEEPALIVE_TRIES: u32 = 3;

@@ -4,10 +4,8 @@
 //! the link says. Text goes out in the default alphabet, octets as 8-bit data, and never in parts.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
 use std::future::pending;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
 
 use ringback_proto::limits::SMPP_QUEUE_FULL;
 use ringback_proto::smpp::link::{self, Command, Event, HandedId, Link, SubmissionId};
@@ -15,13 +13,13 @@ use ringback_proto::smpp::pdu::Bind;
 use ringback_proto::smpp::status::{Remedy, Status};
 use ringback_proto::smpp::text::Address;
 use ringback_proto::smpp::wire::Lost;
-use rustls::pki_types::ServerName;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
+pub use crate::Tls;
 use crate::{Body, Delivery, Failure, Heard, Message, Order, sms, tell};
 use connection::Connection;
 use receipts::Receipts;
@@ -38,15 +36,6 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// The account.
     pub account: link::Config,
-}
-
-/// TLS to the message center.
-#[derive(Clone)]
-pub struct Tls {
-    /// Whom to trust.
-    pub config: Arc<rustls::ClientConfig>,
-    /// The name its certificate must hold.
-    pub name: ServerName<'static>,
 }
 
 struct Driver {
@@ -288,11 +277,5 @@ impl From<link::Failure> for Failure {
                 retry_after: (status == Status::QUEUE_FULL).then_some(SMPP_QUEUE_FULL),
             },
         }
-    }
-}
-
-impl fmt::Debug for Tls {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tls").field("name", &self.name).finish_non_exhaustive()
     }
 }

@@ -23,6 +23,7 @@ pub mod enrolment;
 pub mod hello;
 
 pub mod dns;
+pub mod mail;
 pub mod modem;
 pub mod nat64;
 pub mod smpp;

@@ -218,3 +218,31 @@ pub const MODEM_REST: (Duration, Duration) = (Duration::from_secs(1), Duration::
 pub const MODEM_CARD_REST: Duration = Duration::from_secs(60);
 /// Tries that a card must have left for us to enter its PIN: somebody else may know it better.
 pub const MODEM_PIN_TRIES: u8 = 3;
+
+// E-mail: what specifications set.
+
+/// Octets of a line of a mail (RFC 5322, 2.1.1); a longer text is not sent.
+pub const MAIL_LINE_OCTETS: usize = 998;
+/// Octets of the boundary between a mail's parts (RFC 2046, 5.1.1); a mail with a longer one has no text.
+pub const MAIL_BOUNDARY_OCTETS: usize = 70;
+
+// E-mail: what we set.
+
+/// Octets of a mail's body that are fetched; what stands behind them is not seen.
+pub const MAIL_BODY_OCTETS: usize = 16 * 1024;
+/// Octets of the few header fields that are fetched; what stands behind them is not seen.
+pub const MAIL_HEADER_OCTETS: usize = 4096;
+/// Multiparts within one another that are opened; the text of a deeper one is not seen.
+pub const MAIL_NESTING: usize = 2;
+/// Parts of a mail that are looked at, on all levels together; the text behind them is not seen.
+pub const MAIL_PARTS: usize = 4;
+/// Octets of a mail account's user, of its password and of a folder's name; a longer one is refused.
+pub const MAIL_NAME_OCTETS: usize = 255;
+/// Mails of a folder that may be new at once; the oldest are passed over.
+pub const MAIL_BACKLOG: u32 = 1024;
+/// Mails fetched by one command, the newest first; the older ones wait for the next.
+pub const MAIL_BATCH: u32 = 16;
+/// Octets of a server's answer to one SMTP command; a longer one ends the connection.
+pub const SMTP_REPLY_OCTETS: usize = 16 * 1024;
+/// Octets of one IMAP response, its literals included; a longer one ends the connection.
+pub const IMAP_RESPONSE_OCTETS: usize = MAIL_HEADER_OCTETS + MAIL_BODY_OCTETS + 4096;

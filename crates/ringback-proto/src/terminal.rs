@@ -172,6 +172,11 @@ impl MailAddress {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// What stands behind the `@`.
+    pub fn domain(&self) -> &str {
+        self.0.split_once('@').map_or("", |(_, domain)| domain)
+    }
 }
 
 impl FromStr for TerminalName {
@@ -217,7 +222,7 @@ impl fmt::Debug for CallNumber {
 /// Shows the domain only: a whole address is personal data.
 impl fmt::Debug for MailAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "…@{}", self.0.split_once('@').map_or("", |(_, domain)| domain))
+        write!(f, "…@{}", self.domain())
     }
 }
 

@@ -1,0 +1,163 @@
+//! A session with a submission server (RFC 5321, 3207, 4954): it logs in and hands mails over.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ringback_proto::mail::account::Account;
+use ringback_proto::mail::reply::{Replies, Reply};
+use ringback_proto::terminal::MailAddress;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tracing::debug;
+use zeroize::Zeroizing;
+
+use super::wire::{Fault, Secured, Wire, connect, protect};
+use super::{Security, Submission};
+use crate::limits::{FAREWELL_PATIENCE, MAIL_ANSWER, MAILS_PER_CONNECTION};
+
+/// What goes into an envelope.
+pub(super) struct Parcel {
+    pub(super) from: MailAddress,
+    pub(super) to: MailAddress,
+    /// Headers, text and the closing dot.
+    pub(super) data: String,
+}
+
+/// Questions and answers over a connection.
+pub(super) struct Talk<S> {
+    wire: Wire<S>,
+    replies: Replies,
+    mails: usize,
+}
+
+/// Connects, insists on TLS and logs in.
+pub(super) async fn open(config: &Submission) -> Result<Talk<Secured>, Fault> {
+    let stream = connect(&config.server).await?;
+    // Which of our addresses we come from is nobody's business: our domain says who we are.
+    let hello = format!("EHLO {}", config.from.domain());
+    let mut talk = match config.server.security {
+        Security::Implicit => {
+            let mut talk = Talk::new(protect(&config.server, stream).await?);
+            talk.greeted().await?;
+            talk
+        }
+        Security::StartTls => {
+            let stream = Talk::new(stream).start_tls(&hello).await?;
+            Talk::new(protect(&config.server, stream).await?)
+        }
+    };
+    let offer = talk.ask(&hello).await?;
+    if let Some(account) = &config.account {
+        talk.log_in(&offer, account).await?;
+    }
+    Ok(talk)
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
+    fn new(stream: S) -> Self {
+        Self { wire: Wire::new(stream), replies: Replies::default(), mails: 0 }
+    }
+
+    async fn greeted(&mut self) -> Result<(), Fault> {
+        self.reply().await.and_then(good).map(drop)
+    }
+
+    /// Says a line and wants a good answer.
+    async fn ask(&mut self, line: &str) -> Result<Reply, Fault> {
+        let line = Zeroizing::new(format!("{line}\r\n"));
+        self.say(&line).await.and_then(good)
+    }
+
+    async fn say(&mut self, words: &str) -> Result<Reply, Fault> {
+        let write = timeout(MAIL_ANSWER, self.wire.write(words.as_bytes()));
+        write.await.map_err(|_| Fault::Silent)??;
+        self.reply().await
+    }
+
+    async fn reply(&mut self) -> Result<Reply, Fault> {
+        let reading = async {
+            loop {
+                if let Some(reply) = self.replies.poll_reply()? {
+                    return Ok(reply);
+                }
+                let octets = self.wire.read().await?;
+                self.replies.handle_input(octets);
+            }
+        };
+        timeout(MAIL_ANSWER, reading).await.map_err(|_| Fault::Silent)?
+    }
+}
+
+impl Talk<TcpStream> {
+    /// Gives the connection back when the server expects TLS on it.
+    async fn start_tls(mut self, hello: &str) -> Result<TcpStream, Fault> {
+        self.greeted().await?;
+        if !self.ask(hello).await?.offers("STARTTLS") {
+            return Err(Fault::Unprotected("the server does not offer STARTTLS"));
+        }
+        if self.ask("STARTTLS").await.is_err() {
+            return Err(Fault::Unprotected("the server does not want STARTTLS"));
+        }
+        // What somebody has put behind the answer would be taken for the server's own words.
+        if !self.replies.is_empty() {
+            return Err(Fault::Unprotected("something was said between STARTTLS and TLS"));
+        }
+        Ok(self.wire.into_stream())
+    }
+}
+
+impl Talk<Secured> {
+    async fn log_in(&mut self, offer: &Reply, account: &Account) -> Result<(), Fault> {
+        let answer = if offer.offers_login("PLAIN") {
+            let words = Zeroizing::new(format!("AUTH PLAIN {}", *account.plain()));
+            self.ask(&words).await
+        } else if offer.offers_login("LOGIN") {
+            let [user, password] = account.login();
+            self.ask("AUTH LOGIN").await?;
+            self.ask(&user).await?;
+            self.ask(&password).await
+        } else {
+            return Err(Fault::Lacking("AUTH PLAIN or AUTH LOGIN"));
+        };
+        answer.map(drop).map_err(Fault::of_login)
+    }
+
+    /// Hands a mail over; `handed` is true from when the server may have it until it refuses it.
+    pub(super) async fn submit(
+        &mut self,
+        parcel: &Parcel,
+        handed: &AtomicBool,
+    ) -> Result<(), Fault> {
+        self.ask(&format!("MAIL FROM:<{}>", parcel.from.as_str())).await?;
+        self.ask(&format!("RCPT TO:<{}>", parcel.to.as_str())).await?;
+        self.ask("DATA").await?;
+        self.mails += 1;
+        handed.store(true, Ordering::Relaxed);
+        let answer = self.say(&parcel.data).await?;
+        handed.store(false, Ordering::Relaxed);
+        good(answer).map(drop)
+    }
+
+    /// Whether the server would rather have the next mail over another connection.
+    pub(super) fn is_worn(&self) -> bool {
+        MAILS_PER_CONNECTION <= self.mails
+    }
+
+    /// Makes the session as good as new after a refusal.
+    pub(super) async fn reset(&mut self) -> Result<(), Fault> {
+        self.ask("RSET").await.map(drop)
+    }
+
+    /// Says farewell; whether the server hears it does not matter.
+    pub(super) async fn quit(mut self) {
+        let _ = timeout(FAREWELL_PATIENCE, self.ask("QUIT")).await;
+    }
+}
+
+fn good(reply: Reply) -> Result<Reply, Fault> {
+    if reply.is_good() {
+        return Ok(reply);
+    }
+    debug!(words = reply.words(), "refused");
+    Err(Fault::Refused { status: reply.status(), permanent: reply.is_permanent() })
+}

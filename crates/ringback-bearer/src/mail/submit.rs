@@ -1,0 +1,201 @@
+//! The post office: takes orders, keeps a few connections to the submission server, and tells what
+//! becomes of each mail.
+//!
+//! A mail is offered again only while it is certain that the server does not have it.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ringback_proto::mail::letter::Letter;
+use ringback_proto::terminal::Callee;
+use tokio::sync::{Mutex, Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span, debug, info};
+
+use super::Submission;
+use super::pause::Pause;
+use super::smtp::{Parcel, Talk, open};
+use super::wire::{Fault, Secured};
+use crate::limits::{
+    FAREWELL_PATIENCE, MAIL_AGAIN, MAIL_CONNECTIONS, MAIL_KEPT, MAIL_TRIES, MAILS_UNDER_WAY,
+};
+use crate::{Body, Delivery, Failure, Order};
+
+pub(super) struct Office {
+    config: Submission,
+    shutdown: CancellationToken,
+    connections: Semaphore,
+    /// Connections that nobody uses, and since when.
+    kept: Mutex<Vec<(Talk<Secured>, Instant)>>,
+    /// Held by who connects: one at a time.
+    pause: Mutex<Pause>,
+}
+
+impl Office {
+    pub(super) fn new(config: Submission, shutdown: CancellationToken) -> Arc<Self> {
+        Arc::new(Self {
+            config,
+            shutdown,
+            connections: Semaphore::new(MAIL_CONNECTIONS),
+            kept: Mutex::default(),
+            pause: Mutex::new(Pause::new()),
+        })
+    }
+
+    pub(super) async fn run(self: Arc<Self>, mut orders: mpsc::Receiver<Order>) {
+        let mut under_way = JoinSet::new();
+        let mut used = false;
+        loop {
+            tokio::select! {
+                () = self.shutdown.cancelled() => break,
+                order = orders.recv(), if under_way.len() < MAILS_UNDER_WAY => {
+                    let Some(order) = order else { break };
+                    used = true;
+                    under_way.spawn(self.clone().deliver(order).instrument(Span::current()));
+                }
+                Some(_) = under_way.join_next() => {}
+                () = sleep(MAIL_KEPT), if used && under_way.is_empty() => {
+                    used = false;
+                    self.close_kept().await;
+                }
+            }
+        }
+        while under_way.join_next().await.is_some() {}
+        orders.close();
+        while let Ok(order) = orders.try_recv() {
+            order.tell(Delivery::Failed(Failure::ShutDown));
+        }
+        self.close_kept().await;
+    }
+
+    /// One mail's story, until it is told or nobody wants to hear it any more.
+    async fn deliver(self: Arc<Self>, order: Order) {
+        let (id, parcel) = match self.parcel(&order) {
+            Ok(parcel) => parcel,
+            Err(failure) => return order.tell(Delivery::Failed(failure)),
+        };
+        let handed = AtomicBool::new(false);
+        let not_sent = |cause| match handed.load(Ordering::Relaxed) {
+            true => Delivery::Unknown,
+            false => Delivery::Failed(cause),
+        };
+        let step = tokio::select! {
+            biased;
+            () = order.progress.closed() => return,
+            step = self.carry(&parcel, &handed) => step.unwrap_or(Delivery::Submitted { message_id: id }),
+            () = sleep_until(order.until) => not_sent(Failure::Expired),
+            () = self.ending() => not_sent(Failure::ShutDown),
+        };
+        debug!(?step, "a mail's end");
+        order.tell(step);
+    }
+
+    /// Offers a mail until the server has it; what else becomes of it is returned.
+    async fn carry(&self, parcel: &Parcel, handed: &AtomicBool) -> Option<Delivery> {
+        let mut refusals = 0;
+        loop {
+            let connection = self.connections.acquire().await;
+            let (mut talk, fresh) = match self.take_kept().await {
+                Some(talk) => (talk, false),
+                None => (self.connect().await, true),
+            };
+            let fault = match talk.submit(parcel, handed).await {
+                Ok(()) => {
+                    self.keep(talk).await;
+                    return None;
+                }
+                Err(fault) => fault,
+            };
+            if let Fault::Refused { status, permanent } = fault {
+                refusals += 1;
+                if talk.reset().await.is_ok() {
+                    self.keep(talk).await;
+                }
+                if permanent || MAIL_TRIES <= refusals {
+                    let refused = Failure::Refused { reason: status, permanent, retry_after: None };
+                    return Some(Delivery::Failed(refused));
+                }
+                drop(connection);
+                sleep(MAIL_AGAIN).await;
+                continue;
+            }
+            if handed.load(Ordering::Relaxed) {
+                return Some(Delivery::Unknown);
+            }
+            // A kept connection may have died of old age; a new one tells of the server.
+            if fresh {
+                fault.complain();
+                self.pause.lock().await.lengthen(false);
+            }
+        }
+    }
+
+    /// Connects, however long it takes: whoever asks knows how long that is worth waiting for.
+    async fn connect(&self) -> Talk<Secured> {
+        let mut pause = self.pause.lock().await;
+        loop {
+            pause.over().await;
+            // Noted before the attempt, so that whoever gives up in the middle leaves a pause.
+            pause.lengthen(false);
+            let fault = match open(&self.config).await {
+                Ok(talk) => {
+                    pause.forget();
+                    info!("logged in");
+                    return talk;
+                }
+                Err(fault) => fault,
+            };
+            if fault.is_login() {
+                pause.lengthen(true);
+            }
+            fault.complain();
+        }
+    }
+
+    async fn take_kept(&self) -> Option<Talk<Secured>> {
+        let (talk, since) = self.kept.lock().await.pop()?;
+        (since.elapsed() < MAIL_KEPT).then_some(talk)
+    }
+
+    async fn keep(&self, talk: Talk<Secured>) {
+        if talk.is_worn() {
+            return talk.quit().await;
+        }
+        self.kept.lock().await.push((talk, Instant::now()));
+    }
+
+    async fn close_kept(&self) {
+        let kept = std::mem::take(&mut *self.kept.lock().await);
+        for (talk, _) in kept {
+            talk.quit().await;
+        }
+    }
+
+    async fn ending(&self) {
+        self.shutdown.cancelled().await;
+        sleep(FAREWELL_PATIENCE).await;
+    }
+
+    fn parcel(&self, order: &Order) -> Result<(String, Parcel), Failure> {
+        let Callee::Mail(to) = &order.message.to else {
+            return Err(Failure::Unsendable("e-mail goes to mail addresses only"));
+        };
+        let Body::Text(text) = &order.message.body else {
+            return Err(Failure::Unsendable("e-mail carries text only"));
+        };
+        let from = &self.config.from;
+        // A name for logs, not a secret: two seeded hashes are unlike all others.
+        let [high, low] = [(); 2].map(|()| u128::from(RandomState::new().hash_one(0)));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let letter = Letter { from, to, id: high << 64 | low, unix_seconds: now.as_secs() };
+        let data = letter
+            .data(text)
+            .ok_or(Failure::Unsendable("a text is one line of at most 998 plain characters"))?;
+        let parcel = Parcel { from: from.clone(), to: to.clone(), data };
+        Ok((letter.message_id(), parcel))
+    }
+}
