@@ -2,8 +2,8 @@
 //! tunnel and no client.
 //!
 //! The whole contract is on this page: [`Bearer::start`] gives a [`Transmitter`], which takes
-//! messages and tells what becomes of them, and a [`Receiver`], which hears them. A new bearer is
-//! one more file and one more arm of [`Bearer`].
+//! messages and tells what becomes of them, a [`Receiver`], which hears them, and the bearer's
+//! [`Health`]. A new bearer is one more file and one more arm of [`Bearer`].
 
 use std::fmt;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+mod health;
 pub mod limits;
 pub mod mail;
 pub mod modem;
@@ -22,6 +23,7 @@ pub mod smpp;
 mod sms;
 mod tls;
 
+pub use health::{Finding, Health, Verdict};
 pub use tls::Tls;
 
 /// A bearer and its configuration.
@@ -67,7 +69,8 @@ pub enum Body {
     Binary(Vec<u8>),
 }
 
-/// The story of one message. Dropping it takes the message back if it has not been sent yet.
+/// The story of one message. Dropping it takes the message back if it has not been sent yet; one
+/// that has been is recalled where the operator allows that.
 #[derive(Debug)]
 pub struct Submission {
     progress: mpsc::Receiver<Delivery>,
@@ -138,21 +141,30 @@ struct Order {
     progress: mpsc::Sender<Delivery>,
 }
 
+/// A bearer's ends of what it shares with whoever started it.
+struct Ends<'a> {
+    tasks: &'a TaskTracker,
+    shutdown: CancellationToken,
+    orders: mpsc::Receiver<Order>,
+    hearing: mpsc::Sender<Heard>,
+}
+
 impl Bearer {
     /// Starts the bearer; it works until `shutdown` is cancelled, and its tasks belong to `tasks`.
     pub fn start(
         self,
         tasks: &TaskTracker,
         shutdown: CancellationToken,
-    ) -> (Transmitter, Receiver) {
+    ) -> (Transmitter, Receiver, Health) {
         let (orders, ordered) = mpsc::channel(limits::ORDERS);
         let (hearing, heard) = mpsc::channel(limits::HEARD);
-        match self {
-            Self::Smpp(config) => smpp::start(config, tasks, shutdown, ordered, hearing),
-            Self::Modem(config) => modem::start(config, tasks, shutdown, ordered, hearing),
-            Self::Mail(config) => mail::start(config, tasks, shutdown, ordered, hearing),
-        }
-        (Transmitter { orders }, Receiver { heard })
+        let ends = Ends { tasks, shutdown, orders: ordered, hearing };
+        let health = match self {
+            Self::Smpp(config) => smpp::start(config, ends),
+            Self::Modem(config) => modem::start(config, ends),
+            Self::Mail(config) => mail::start(config, ends),
+        };
+        (Transmitter { orders }, Receiver { heard }, health)
     }
 }
 

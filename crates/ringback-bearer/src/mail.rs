@@ -13,10 +13,10 @@ use ringback_proto::mail::imap::Folder;
 use ringback_proto::terminal::MailAddress;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info_span};
 
-use crate::{Delivery, Failure, Heard, Order, Tls};
+use crate::health::{Health, Reporter};
+use crate::{Delivery, Ends, Failure, Order, Tls};
 use submit::Office;
 use watch::Watch;
 
@@ -112,13 +112,9 @@ impl Mailbox {
     }
 }
 
-pub(crate) fn start(
-    config: Config,
-    tasks: &TaskTracker,
-    shutdown: CancellationToken,
-    orders: mpsc::Receiver<Order>,
-    hearing: mpsc::Sender<Heard>,
-) {
+pub(crate) fn start(config: Config, ends: Ends<'_>) -> Health {
+    let (_reporter, health) = Reporter::new(&[]);
+    let Ends { tasks, shutdown, orders, hearing } = ends;
     match config.submission {
         Some(submission) => {
             let span = info_span!("submission", server = %submission.server.address);
@@ -133,6 +129,7 @@ pub(crate) fn start(
         let span = info_span!("mailbox", server = %mailbox.server.address);
         tasks.spawn(Watch::all(mailbox, hearing, shutdown).instrument(span));
     }
+    health
 }
 
 async fn refuse(mut orders: mpsc::Receiver<Order>, shutdown: CancellationToken) {

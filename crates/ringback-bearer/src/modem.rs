@@ -19,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
-use crate::{Body, Delivery, Failure, Heard, Message, Order, sms, tell};
+use crate::health::{Health, Reporter, Verdict};
+use crate::{Body, Delivery, Ends, Failure, Heard, Message, Order, sms, tell};
 use port::Port;
 use reports::Reports;
 
@@ -50,6 +51,7 @@ struct Driver {
     to_hand: VecDeque<(HandedId, Heard)>,
     next_submission: u64,
     stopping: bool,
+    reporter: Reporter,
 }
 
 /// Who wants to know what becomes of a message, and whom it is for.
@@ -79,13 +81,9 @@ impl Config {
     }
 }
 
-pub(crate) fn start(
-    config: Config,
-    tasks: &TaskTracker,
-    shutdown: CancellationToken,
-    orders: mpsc::Receiver<Order>,
-    hearing: mpsc::Sender<Heard>,
-) {
+pub(crate) fn start(config: Config, ends: Ends<'_>) -> Health {
+    let (reporter, health) = Reporter::new(&["port"]);
+    let Ends { tasks, shutdown, orders, hearing } = ends;
     let span = info_span!("modem", device = %config.device.display());
     let driver = Driver {
         modem: Modem::new(config.dialog.clone(), Instant::now().into_std()),
@@ -100,8 +98,10 @@ pub(crate) fn start(
         to_hand: VecDeque::new(),
         next_submission: 0,
         stopping: false,
+        reporter,
     };
     tasks.spawn(driver.run().instrument(span));
+    health
 }
 
 impl Driver {
@@ -208,7 +208,10 @@ impl Driver {
             match command {
                 Command::Open => self.port.open(&self.config, &self.tasks),
                 Command::Close(lost) => self.close(lost),
-                Command::Ready => info!("ready"),
+                Command::Ready => {
+                    info!("ready");
+                    self.reporter.found("port", Verdict::Good, "the modem answers");
+                }
                 Command::Submitted(id, reference) => self.submitted(id, reference),
                 Command::Unknown(id) => self.tell_last(id, Delivery::Unknown),
                 Command::Failed(id, cause) => self.tell_last(id, Delivery::Failed(cause.into())),
@@ -237,6 +240,7 @@ impl Driver {
     }
 
     fn close(&mut self, lost: Lost) {
+        self.reporter.found("port", Verdict::Bad, lost.to_string());
         match lost {
             Lost::ShutDown => info!("closed"),
             // Somebody must act: trying again will not help.

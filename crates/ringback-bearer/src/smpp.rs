@@ -20,7 +20,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
 pub use crate::Tls;
-use crate::{Body, Delivery, Failure, Heard, Message, Order, sms, tell};
+use crate::health::{Health, Reporter, Verdict};
+use crate::{Body, Delivery, Ends, Failure, Heard, Message, Order, sms, tell};
 use connection::Connection;
 use receipts::Receipts;
 
@@ -51,6 +52,7 @@ struct Driver {
     to_hand: VecDeque<(HandedId, Heard)>,
     next_submission: u64,
     stopping: bool,
+    reporter: Reporter,
 }
 
 enum Happened {
@@ -75,13 +77,9 @@ impl Config {
     }
 }
 
-pub(crate) fn start(
-    config: Config,
-    tasks: &TaskTracker,
-    shutdown: CancellationToken,
-    orders: mpsc::Receiver<Order>,
-    hearing: mpsc::Sender<Heard>,
-) {
+pub(crate) fn start(config: Config, ends: Ends<'_>) -> Health {
+    let (reporter, health) = Reporter::new(&["bind"]);
+    let Ends { tasks, shutdown, orders, hearing } = ends;
     let span = info_span!("smpp", center = %config.address);
     let driver = Driver {
         link: Link::new(config.account.clone(), Instant::now().into_std()),
@@ -96,8 +94,10 @@ pub(crate) fn start(
         to_hand: VecDeque::new(),
         next_submission: 0,
         stopping: false,
+        reporter,
     };
     tasks.spawn(driver.run().instrument(span));
+    health
 }
 
 impl Driver {
@@ -184,6 +184,8 @@ impl Driver {
             connection::Happened::Wrote => {}
             connection::Happened::Broke(cause) => {
                 warn!(error = %cause, "no connection to the message center");
+                let text = format!("no connection: {cause}");
+                self.reporter.found("bind", Verdict::Bad, text);
                 self.to_hand.clear();
                 self.link.handle_event(Event::Disconnected, now);
             }
@@ -205,7 +207,10 @@ impl Driver {
             match command {
                 Command::Connect => self.connection.connect(&self.config),
                 Command::Disconnect(lost) => self.disconnect(lost),
-                Command::Bound => info!("bound"),
+                Command::Bound => {
+                    info!("bound");
+                    self.reporter.found("bind", Verdict::Good, "bound");
+                }
                 Command::Submitted(id, message_id) => {
                     let Some(progress) = self.stories.remove(&id) else { continue };
                     let message_id = message_id.as_str().to_owned();
@@ -225,6 +230,7 @@ impl Driver {
     }
 
     fn disconnect(&mut self, lost: Lost) {
+        self.reporter.found("bind", Verdict::Bad, lost.to_string());
         match lost {
             Lost::ShutDown => info!("unbound"),
             // Somebody must act: trying again will not help.

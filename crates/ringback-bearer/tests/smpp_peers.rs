@@ -179,7 +179,7 @@ impl Party {
 
     fn with(config: smpp::Config) -> Self {
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
-        let (transmitter, receiver) = Bearer::Smpp(config).start(&tasks, shutdown.clone());
+        let (transmitter, receiver, _) = Bearer::Smpp(config).start(&tasks, shutdown.clone());
         Self { transmitter, receiver, tasks, shutdown }
     }
 

@@ -21,7 +21,6 @@ mod section;
 mod tls;
 
 pub use access::{Access, Custody, Network};
-pub use bearer::BearerConfig;
 pub use budget::BudgetConfig;
 pub use contact::{Contact, ContactService};
 pub use directory::{Directory, Enrollable, ListedService, ListedTerminal, Route};

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use ringback_bearer::{Bearer, Receiver};
+use ringback_bearer::Receiver;
 use ringback_proto::access_request::{Kid, Ratchet, TunnelType, find};
 use ringback_proto::dialer::{
     Allowed, AllowedFleet, Command, Dialer, Event, Over, Rejection, Subscriber,
@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
-use crate::config::{BearerConfig, Config, Nat64, PrivateConfig, PublicProxy, ServiceTarget};
+use crate::config::{Config, Nat64, PrivateConfig, PublicProxy, ServiceTarget};
 use crate::keyring::{Keyring, keep_turned};
 use crate::limits::{COMPLAINT_PAUSE, EVENTS, RETIRE_CHECK};
 use crate::reload::Reload;
@@ -126,8 +126,7 @@ pub async fn run(
     let tasks = TaskTracker::new();
     let (events, heard) = mpsc::channel(EVENTS);
     for (name, bearer) in config.bearers {
-        let BearerConfig::Smpp(bearer) = bearer;
-        let (_, receiver) = Bearer::Smpp(bearer).start(&tasks, stop.clone());
+        let (_, receiver, _) = bearer.start(&tasks, stop.clone());
         tasks.spawn(hear(name, receiver, events.clone()));
     }
     let house = House {

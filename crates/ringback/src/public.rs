@@ -11,7 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::Context;
-use ringback_bearer::{Bearer, Receiver, Transmitter};
+use ringback_bearer::{Receiver, Transmitter};
 use ringback_proto::access_request::{Kid, SealingKey};
 use ringback_proto::dns::Zone;
 use ringback_proto::enrolment::Word;
@@ -26,8 +26,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use crate::config::{
-    Access, BearerConfig, BudgetConfig, Config, Directory, ListedTerminal, PublicConfig,
-    ResponderConfig,
+    Access, BudgetConfig, Config, Directory, ListedTerminal, PublicConfig, ResponderConfig,
 };
 use crate::gate::{self, Gate};
 use crate::keyring::Keyring;
@@ -176,8 +175,7 @@ pub async fn run(
     let (happenings, told) = mpsc::channel(EVENTS);
     let mut transmitters = BTreeMap::new();
     for (name, bearer) in config.bearers {
-        let BearerConfig::Smpp(bearer) = bearer;
-        let (transmitter, receiver) = Bearer::Smpp(bearer).start(&tasks, stop.clone());
+        let (transmitter, receiver, _) = bearer.start(&tasks, stop.clone());
         transmitters.insert(name, transmitter);
         tasks.spawn(ignore(receiver));
     }

@@ -446,7 +446,7 @@ impl Party {
         let mut config = smpp::Config::new(address, bind(name, "secret"), source);
         config.account.per_second = 1000;
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
-        let (transmitter, receiver) = Bearer::Smpp(config).start(&tasks, shutdown.clone());
+        let (transmitter, receiver, _) = Bearer::Smpp(config).start(&tasks, shutdown.clone());
         Self { transmitter, receiver, tasks, shutdown }
     }
 

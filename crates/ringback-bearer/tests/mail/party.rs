@@ -27,7 +27,7 @@ impl Party {
     pub(crate) fn start(submission: Option<Submission>, mailbox: Option<Mailbox>) -> Self {
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let bearer = Bearer::Mail(Config { submission, mailbox });
-        let (transmitter, receiver) = bearer.start(&tasks, shutdown.clone());
+        let (transmitter, receiver, _) = bearer.start(&tasks, shutdown.clone());
         Self { transmitter, receiver, tasks, shutdown }
     }
 

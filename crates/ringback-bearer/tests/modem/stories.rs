@@ -326,7 +326,7 @@ impl Party {
 
     fn with(config: modem::Config) -> Self {
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
-        let (transmitter, receiver) = Bearer::Modem(config).start(&tasks, shutdown.clone());
+        let (transmitter, receiver, _) = Bearer::Modem(config).start(&tasks, shutdown.clone());
         Self { transmitter, receiver, tasks, shutdown }
     }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ringback_bearer::Bearer;
 use ringback_proto::access_request::{Kid, SealingKey};
 use ringback_proto::budget::Money;
 use ringback_proto::dns::Published;
@@ -16,7 +17,6 @@ use ringback_proto::switchboard::{PublicKey, RoutePlan, Terminal};
 use ringback_proto::terminal::{CallNumber, Callee, ServiceId, TenantName, TerminalName};
 
 use super::access::{self, Access};
-use super::bearer::BearerConfig;
 use super::section::Section;
 use super::tls;
 use crate::ingress::TlsEnd;
@@ -186,7 +186,7 @@ pub(super) fn read_names(root: &mut Section<'_>) -> Names {
 #[derive(Debug)]
 pub(super) struct Defaults<'a> {
     /// The bearers that routes may name.
-    pub bearers: &'a BTreeMap<String, BearerConfig>,
+    pub bearers: &'a BTreeMap<String, Bearer>,
     /// What a signal by each of them costs.
     pub prices: &'a BTreeMap<String, Money>,
     /// The tenants that terminals may belong to, the default one apart.

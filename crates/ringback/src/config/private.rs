@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ringback_bearer::Bearer;
 use ringback_proto::access_request::OpeningKey;
 use ringback_proto::dialer::{Fleet, forbidden};
 use ringback_proto::nat64::Prefix;
 use ringback_proto::switchboard::PublicKey;
 use ringback_proto::terminal::{CallNumber, Callee, ServiceId, TerminalName};
 
-use super::bearer::{self, BearerConfig};
+use super::bearer;
 use super::grant::{self, Grant};
 use super::section::Section;
 use crate::keyring::{Contents, Keyring};
@@ -34,7 +35,7 @@ pub struct PrivateConfig {
     /// How long splices may go on after a stop.
     pub grace: Duration,
     /// What signals come by, by name.
-    pub bearers: BTreeMap<String, BearerConfig>,
+    pub bearers: BTreeMap<String, Bearer>,
     /// Whom it may dial.
     pub public_proxies: Vec<PublicProxy>,
     /// Whom it answers for.

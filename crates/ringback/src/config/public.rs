@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::bearer::{self, BearerConfig};
+use ringback_bearer::Bearer;
+
+use super::bearer;
 use super::budget::{self, BudgetConfig};
 use super::directory::{self, Defaults, Directory};
 use super::responder::{self, ResponderConfig};
@@ -42,7 +44,7 @@ pub struct PublicConfig {
     /// How long splices may go on after a stop.
     pub grace: Duration,
     /// What carries signals, by name.
-    pub bearers: BTreeMap<String, BearerConfig>,
+    pub bearers: BTreeMap<String, Bearer>,
     /// What rings may cost.
     pub budget: BudgetConfig,
     /// The phone book.

@@ -23,7 +23,7 @@ const AT_ONCE: usize = 48;
 /// Tells every signal that is sent to the terminal's number.
 pub(crate) async fn overhear() -> Result<()> {
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    let (_transmitter, mut receiver) = bearer("gateway", 30)?.start(&tasks, stop);
+    let (_transmitter, mut receiver, _) = bearer("gateway", 30)?.start(&tasks, stop);
     tell("listens", b"");
     while let Some(heard) = receiver.hear().await {
         let signal = find(&heard.octets).context("an SMS that is no signal")?;
@@ -35,7 +35,7 @@ pub(crate) async fn overhear() -> Result<()> {
 /// Sends every line of a file, as text where it has a signal's form.
 pub(crate) async fn post(post: &Post) -> Result<()> {
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    let (transmitter, _receiver) = bearer("rogue", post.per_second)?.start(&tasks, stop.clone());
+    let (transmitter, _receiver, _) = bearer("rogue", post.per_second)?.start(&tasks, stop.clone());
     let to = Callee::Number(CallNumber::parse(&post.to).ok().context("no number")?);
     tell("posts", b"");
     let mut under_way: VecDeque<Submission> = VecDeque::new();

@@ -39,8 +39,22 @@ pub struct House {
     pub other: SocketAddr,
     /// How much the roles log.
     pub log: &'static str,
+    /// What carries the signals.
+    pub carried: Carried,
     terminal: SocketAddr,
-    roles: Vec<Child>,
+    roles: Vec<(&'static str, Child)>,
+}
+
+/// What carries the signals, as both proxies' files say it.
+pub struct Carried {
+    /// The public proxy's `[[bearer]]` tables.
+    pub public: String,
+    /// The private proxy's.
+    pub private: String,
+    /// The ways to ring the terminal: `[[terminal.route]]` tables.
+    pub routes: String,
+    /// Whether the simulated operator runs.
+    pub operator: bool,
 }
 
 impl House {
@@ -58,6 +72,12 @@ impl House {
         let folder = artefacts::folder()?;
         let [http, tls, proxy, raw, dial_back, dns, operator, terminal, other] = free_addresses()?;
         let roles = Vec::new();
+        let carried = Carried {
+            public: smpp(operator, "public"),
+            private: smpp(operator, "private"),
+            routes: "[[terminal.route]]\nbearer = \"sms\"\n".to_owned(),
+            operator: true,
+        };
         let house = Self {
             folder,
             http,
@@ -69,6 +89,7 @@ impl House {
             operator,
             other,
             log: "debug",
+            carried,
             terminal,
             roles,
         };
@@ -85,7 +106,9 @@ impl House {
         self.write_files(service)?;
         let terminal = self.terminal.to_string();
         self.start("readings", &["--listen", &terminal]).await?;
-        self.start("operator", &["--config", "operator.toml"]).await?;
+        if self.carried.operator {
+            self.start("operator", &["--config", "operator.toml"]).await?;
+        }
         self.start("private", &["--config", "private.toml"]).await?;
         self.start("public", &["--config", "public.toml"]).await
     }
@@ -93,12 +116,7 @@ impl House {
     /// Writes the configurations, with a `[[terminal.service]]` table of the public proxy.
     pub fn write_files(&self, service: &str) -> Result<()> {
         let Self { http, tls, proxy, dial_back, dns, operator, other, terminal, .. } = self;
-        let bearer = |system_id| {
-            format!(
-                "[[bearer]]\nname = \"sms\"\nkind = \"smpp\"\naddress = \"{operator}\"\n\
-                 system_id = \"{system_id}\"\npassword_file = \"smpp.password\"\n"
-            )
-        };
+        let Carried { public, private, routes, .. } = &self.carried;
         let files = [
             ("smpp.password", "canary-of-sms".to_owned()),
             (
@@ -119,25 +137,22 @@ impl House {
                      proxy = \"{proxy}\"\nlinger_seconds = 0\n\
                      [budget]\nterminal_per_5_minutes = 0\nsource_per_hour = 0\nrings_per_day = 0\n\
                      [responder]\nlisten = \"{dns}\"\nzone = \"localhost\"\n\
-                     addresses = \"127.0.0.1\"\n{}\
+                     addresses = \"127.0.0.1\"\n{public}\
                      [[terminal]]\nname = \"{NAME}\"\nkeys = \"patient.public.keys\"\n\
                      number = \"+15550100777\"\nprivate_proxy = \"private.pub\"\nspares = 0\n\
-                     [[terminal.route]]\nbearer = \"sms\"\n\
-                     [[terminal.service]]\n{service}\n",
-                    bearer("public")
+                     {routes}[[terminal.service]]\n{service}\n"
                 ),
             ),
             (
                 "private.toml",
                 format!(
-                    "[private]\nidentity = \"private.key\"\nstate = \"private-state\"\n{}\
+                    "[private]\nidentity = \"private.key\"\nstate = \"private-state\"\n{private}\
                      [[public_proxy]]\nname = \"public\"\npublic_key = \"public.pub\"\n\
                      addresses = \"{dial_back}\"\n\
                      [[terminal]]\nkeys = \"patient.private.keys\"\nnumber = \"+15550100777\"\n\
                      public_proxies = \"public\"\n\
                      [[terminal.service]]\nid = 1\naddress = \"{terminal}\"\n\
-                     [[terminal.service]]\nid = 2\naddress = \"{other}\"\n",
-                    bearer("private")
+                     [[terminal.service]]\nid = 2\naddress = \"{other}\"\n"
                 ),
             ),
         ];
@@ -148,12 +163,19 @@ impl House {
         Ok(std::fs::set_permissions(self.path("smpp.password"), secret)?)
     }
 
+    /// Ends a proxy without warning, and starts it again.
+    pub async fn restart(&mut self, role: &'static str) -> Result<()> {
+        let place = self.roles.iter().position(|it| it.0 == role).context("no such role")?;
+        self.roles.remove(place).1.kill().await?;
+        self.start(role, &["--config", &format!("{role}.toml")]).await
+    }
+
     async fn start(&mut self, role: &'static str, words: &[&str]) -> Result<()> {
         let log = std::fs::File::create(self.path(&format!("{role}.log")))?;
         let mut command = Command::new(BINARY);
         command.args(["--log", "json", role]).args(words).current_dir(self.folder.path());
         command.env("RINGBACK_LOG", self.log).stdin(Stdio::null()).stdout(Stdio::null());
-        self.roles.push(command.stderr(log).kill_on_drop(true).spawn()?);
+        self.roles.push((role, command.stderr(log).kill_on_drop(true).spawn()?));
         self.says(role, "ready", 1).await
     }
 
@@ -183,18 +205,24 @@ impl House {
 
     /// The process id of a role.
     pub fn pid(&self, role: &str) -> Result<u32> {
-        let place = ROLES.iter().position(|it| *it == role).context("no such role")?;
-        self.roles[place].id().context("it has ended")
+        let found = self.roles.iter().find(|it| it.0 == role).context("no such role")?;
+        found.1.id().context("it has ended")
     }
 
     /// An honest client is served, for one SMS.
     pub async fn assert_serves(&self) -> Result<()> {
         let rung = self.sms()?;
+        self.visit().await?;
+        assert_eq!(self.sms()?, rung + 1);
+        Ok(())
+    }
+
+    /// An honest client is served.
+    pub async fn visit(&self) -> Result<()> {
         let (dns, port) = (self.dns.to_string(), self.http.port().to_string());
         let words = ["visit", "--dns", &dns, "--port", &port, NAME];
         let visit = Command::new(BINARY).args(words).output().await?;
         ensure!(String::from_utf8_lossy(&visit.stdout).contains("\"status\":200"), "{visit:?}");
-        assert_eq!(self.sms()?, rung + 1);
         Ok(())
     }
 
@@ -203,7 +231,7 @@ impl House {
         let until = Instant::now() + PATIENCE;
         let mut last = Vec::new();
         loop {
-            let counted = self.roles.iter().map(|it| {
+            let counted = self.roles.iter().map(|(_, it)| {
                 let pid = it.id().context("a role has ended")?;
                 Ok(std::fs::read_dir(format!("/proc/{pid}/fd"))?.count())
             });
@@ -218,7 +246,7 @@ impl House {
     }
 
     pub fn assert_quiet_logs(&self) -> Result<()> {
-        for role in ROLES {
+        for (role, _) in &self.roles {
             let log = std::fs::read_to_string(self.path(&format!("{role}.log")))?;
             let loud = |it: &&str| it.contains("\"level\":\"ERROR\"") || it.contains("panicked");
             assert_eq!(log.lines().find(loud), None, "{role}");
@@ -227,8 +255,16 @@ impl House {
     }
 }
 
+/// The table of an account with the simulated operator.
+fn smpp(operator: SocketAddr, system_id: &str) -> String {
+    format!(
+        "[[bearer]]\nname = \"sms\"\nkind = \"smpp\"\naddress = \"{operator}\"\n\
+         system_id = \"{system_id}\"\npassword_file = \"smpp.password\"\n"
+    )
+}
+
 /// Addresses that are free for TCP and UDP; all are held until the last is found.
-fn free_addresses<const N: usize>() -> Result<[SocketAddr; N]> {
+pub fn free_addresses<const N: usize>() -> Result<[SocketAddr; N]> {
     let mut held = Vec::new();
     while held.len() < N {
         let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;

@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
-use ringback::config::{BearerConfig, Config, PublicConfig};
+use ringback::config::{Config, PublicConfig};
 use ringback::keys;
 use ringback::tunnel::{Acceptor, Asks, Carrier, Talk};
-use ringback_bearer::{Bearer, Body, Message, Receiver, Transmitter};
+use ringback_bearer::{Body, Message, Receiver, Transmitter};
 use ringback_proto::access_request::{AccessRequest, Purpose, SessionKeys, Sid, TunnelType, seal};
 use ringback_proto::door::{Reply, Request};
 use ringback_proto::gate::{Identity, Level};
@@ -116,10 +116,8 @@ impl Intruder {
             bail!("no public proxy's configuration");
         };
         let stop = CancellationToken::new();
-        let Some((_, BearerConfig::Smpp(bearer))) = config.bearers.pop_first() else {
-            bail!("no bearer")
-        };
-        let (transmitter, receiver) = Bearer::Smpp(bearer).start(&TaskTracker::new(), stop.clone());
+        let Some((_, bearer)) = config.bearers.pop_first() else { bail!("no bearer") };
+        let (transmitter, receiver, _) = bearer.start(&TaskTracker::new(), stop.clone());
         let listener = TcpListener::bind(house.dial_back).await?;
         let (acceptor, waiting) = (Acceptor::new(&config.identity), Arc::new(Waiting::default()));
         let all = waiting.clone();
