@@ -2,6 +2,7 @@
 
 mod bench;
 mod deny;
+mod fuzz;
 mod peers;
 mod secrets;
 mod test;
@@ -22,7 +23,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   secrets  searches what the last test run has left behind for secrets
   tidy     checks what the compiler does not: openings, lengths, the map in ARCHITECTURE.md
   deny     checks licenses, bans and sources of all dependencies [--advisories: those too]
-  ci       all that must be true of a change: format, lints, tidy, deny, test, the demo once
+  fuzz     each decoder against what nobody would write [SECONDS [NAME]: for so long, that one]
+  ci       all that must be true of a change: format, lints, tidy, deny, test, fuzz, the demo once
   bench    our own overhead on loopback and in the lab, if the machine is quiet enough";
 
 fn main() -> ExitCode {
@@ -35,6 +37,9 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::tidy(),
         ["deny"] => deny::deny(false),
         ["deny", "--advisories"] => deny::deny(true),
+        ["fuzz"] => fuzz::fuzz(None, None),
+        ["fuzz", seconds] => fuzz::fuzz(Some(seconds), None),
+        ["fuzz", seconds, name] => fuzz::fuzz(Some(seconds), Some(name)),
         ["ci"] => ci(),
         ["bench"] => bench::bench(),
         _ => {
@@ -54,6 +59,7 @@ fn ci() -> Result<()> {
     peers::install()?;
     deny::deny(false)?;
     test::test()?;
+    fuzz::fuzz(None, None)?;
 
     // The last proof: the binary that would be shipped, doing what it is for.
     cargo(&["build", "--release"]).run()?;

@@ -13,7 +13,7 @@ use crate::target;
 use crate::tool::tool;
 
 /// Debian's packages, and a file that each brings: a program, or a path with at most one `*`.
-const DEBIAN: [(&str, &str); 27] = [
+const DEBIAN: [(&str, &str); 28] = [
     ("chromium", "chromium"),
     ("conntrack", "conntrack"),
     ("curl", "curl"),
@@ -23,6 +23,7 @@ const DEBIAN: [(&str, &str); 27] = [
     ("ethtool", "ethtool"),
     ("exim4-daemon-light", "exim4"),
     ("faketime", "faketime"),
+    ("g++", "g++"),
     ("gammu", "gammu"),
     ("iproute2", "ip"),
     ("iputils-ping", "ping"),
