@@ -216,6 +216,8 @@ pub const MODEM_REGISTRATION: Duration = Duration::from_secs(5);
 pub const MODEM_REST: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// The rest when somebody must first see to the card.
 pub const MODEM_CARD_REST: Duration = Duration::from_secs(60);
+/// How often a dialog may start over that never goes on for a while; then the port is opened anew.
+pub const MODEM_RESTARTS: u8 = 5;
 /// Tries that a card must have left for us to enter its PIN: somebody else may know it better.
 pub const MODEM_PIN_TRIES: u8 = 3;
 
