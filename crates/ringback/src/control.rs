@@ -170,7 +170,7 @@ impl From<Failed> for Said {
 }
 
 impl Found {
-    /// What a bearer has found so far.
+    /// What a bearer has found so far; at least that it tells nothing.
     pub(crate) fn of(bearer: &str, health: &Health) -> Vec<Self> {
         let found = health.findings().into_iter().map(|it| Self {
             of: bearer.to_owned(),
@@ -182,7 +182,12 @@ impl Found {
             },
             text: it.text,
         });
-        found.collect()
+        let found: Vec<Self> = found.collect();
+        if !found.is_empty() {
+            return found;
+        }
+        let (of, what) = (bearer.to_owned(), "bearer".to_owned());
+        vec![Self { of, what, tone: Tone::Doubtful, text: "tells nothing of itself".to_owned() }]
     }
 }
 

@@ -96,13 +96,13 @@ impl Table {
         widths: &[usize],
     ) -> fmt::Result {
         let Some((last, first)) = cells.split_last() else { return Ok(()) };
-        for (cell, &width) in first.iter().zip(widths) {
-            write!(f, "{cell:width$}  ")?;
-        }
+        let padded = first.iter().zip(widths).map(|(cell, &width)| format!("{cell:width$}  "));
+        let padded: String = padded.collect();
         let before: usize = widths.iter().take(first.len()).map(|it| it + 2).sum();
         let beside = self.columns.saturating_sub(before);
         let below = beside < LEAST && beside < widths.last().copied().unwrap_or_default();
         let (indent, room) = if below { (4, self.columns - 4) } else { (before, beside) };
+        write!(f, "{}", if below { padded.trim_end() } else { &padded })?;
         for (place, line) in broken(last, room).into_iter().enumerate() {
             if below || 0 < place {
                 write!(f, "\n{:indent$}", "")?;
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn a_last_cell_without_room_beside_the_others_stands_below_them() {
         let narrow = table(21 + LEAST).to_string();
-        let end = "y          z          \n    no word of it is lost here";
+        let end = "y          z\n    no word of it is lost here";
         assert!(narrow.ends_with(end), "{narrow}");
     }
 }

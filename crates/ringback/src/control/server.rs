@@ -170,3 +170,23 @@ async fn say(writer: &mut OwnedWriteHalf, said: &Said) -> io::Result<()> {
     line.push(b'\n');
     timeout(CONTROL_PATIENCE, writer.write_all(&line)).await?
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_is_found_whatever_the_length_of_its_path_and_replaces_a_stale_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("x".repeat(200));
+        fs::create_dir(&state).unwrap();
+        for _ in 0..2 {
+            // What is dropped here leaves its file behind, as a crash does.
+            let (listener, _socket) = bind(&state).unwrap();
+            let (_folder, socket) = place(&state).unwrap();
+            let (client, accepted) = tokio::join!(UnixStream::connect(socket), listener.accept());
+            client.unwrap();
+            assert!(Owner::of(&accepted.unwrap().0).unwrap().is_some());
+        }
+    }
+}

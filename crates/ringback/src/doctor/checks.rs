@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use ringback_bearer::{Bearer, Health};
+use ringback_bearer::Bearer;
 use rustix::fs::{Access, access};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -116,16 +116,8 @@ async fn start(bearers: BTreeMap<String, Bearer>, stop: &CancellationToken) -> V
     let teller = Teller::new(false).at("looking at the bearers");
     let watched = teller.watch(timeout(DOCTOR_PATIENCE, settled));
     let _ = stop.run_until_cancelled(watched).await;
-    let found = started.iter().flat_map(|(name, (_, health))| of(name, health)).collect();
+    let found = started.iter().flat_map(|(name, (_, health))| Found::of(name, health)).collect();
     end.cancel();
     let _ = timeout(DOCTOR_FAREWELL, tasks.wait()).await;
     found
-}
-
-fn of(name: &str, health: &Health) -> Vec<Found> {
-    let found = Found::of(name, health);
-    if !found.is_empty() {
-        return found;
-    }
-    vec![row(name, "bearer", Tone::Doubtful, "tells nothing of itself")]
 }
