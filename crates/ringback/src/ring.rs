@@ -30,7 +30,7 @@ pub async fn run(wanted: Ring, stop: CancellationToken) -> anyhow::Result<ExitCo
         json: wanted.json,
         terminal: wanted.name.to_string(),
         currency: config.budget.currency.clone(),
-        teller: Teller::new(wanted.json),
+        teller: Teller::new(wanted.json).at("waiting for the dial-back"),
         since: Instant::now(),
     };
     let question = Question::Ring {
@@ -105,7 +105,6 @@ impl Scribe {
         match said {
             Said::Rung { route, place, of, service, cost, patience_seconds } => {
                 let cost = format!("{cost} {}", self.currency);
-                self.teller.stage("waiting for the dial-back");
                 format!(
                     "{} is rung by {route} (route {place} of {of}) for service {service}\n{:>11}\
                      it costs {}; {patience_seconds} s to answer",

@@ -56,7 +56,7 @@ impl Teller {
         }
     }
 
-    pub(crate) fn stage(&self, stage: &'static str) {
+    pub(super) fn stage(&self, stage: &'static str) {
         *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = stage;
         self.event(&json!({ "event": "stage", "stage": stage }));
     }
