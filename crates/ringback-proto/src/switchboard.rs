@@ -26,7 +26,7 @@ use crate::terminal::{ServiceId, TenantName};
 
 use ledger::Ledger;
 use line::{Client, Line};
-use probe::Probes;
+use probe::{Aim, Probes};
 
 pub use call::{Call, CallEnd};
 pub use paired::Paired;
@@ -172,6 +172,15 @@ pub enum Event {
         /// Whose.
         terminal: Arc<Terminal>,
     },
+    /// The operator wants to know what becomes of one ring by one route.
+    Try {
+        /// Whose route it is.
+        terminal: Arc<Terminal>,
+        /// Which, by its place in [`Terminal::routes`].
+        route: usize,
+        /// What the private proxy is to connect to.
+        service: ServiceId,
+    },
     /// The public proxy shuts down: nobody is rung or joined any more.
     Stop,
 }
@@ -215,6 +224,26 @@ pub enum Command {
         kid: Kid,
         /// Whether its private proxy has dialed back.
         answered: bool,
+    },
+    /// Seal a signal, report [`Event::Sealed`], send it by this route.
+    Try {
+        /// Names it from now on.
+        ring: RingId,
+        /// Whose keys seal it.
+        kid: Kid,
+        /// The route, by its place in [`Terminal::routes`].
+        route: usize,
+        /// What the private proxy is to connect to.
+        service: ServiceId,
+        /// How long it is worth obeying; the bearer's validity too.
+        ttl_seconds: u16,
+    },
+    /// What came of [`Event::Try`].
+    Tried {
+        /// Whose route it was.
+        kid: Kid,
+        /// What whoever has dialed back says of the service; nothing if nobody has.
+        outcome: Option<Outcome>,
     },
     /// Follow the ring's signal no longer, and withdraw it if it is still queued at its bearer.
     /// Every ring by a route that was neither denied nor has failed comes to this: answered, given
@@ -428,7 +457,13 @@ impl Switchboard {
             }
             Event::Prove { terminal } => {
                 if !self.stopping {
-                    self.probes.begin(terminal, now, &mut self.ledger);
+                    self.probes.begin(terminal, Aim::Proof, now, &mut self.ledger);
+                }
+            }
+            Event::Try { terminal, route, service } => {
+                if !self.stopping {
+                    let aim = Aim::Trial { route, service };
+                    self.probes.begin(terminal, aim, now, &mut self.ledger);
                 }
             }
             Event::Stop => self.stop(now),

@@ -44,8 +44,17 @@ pub enum Command {
     Operator(File),
     /// Check a configuration and everything it names, and do nothing else.
     Check(File),
-    /// Say what a configuration opens, and to whom, in one table.
-    Doctor(Show),
+    /// Say what a configuration opens and to whom, and how its bearers fare.
+    ///
+    /// Asks the running proxy; where none runs, starts its bearers for some seconds and takes no
+    /// message from anybody. Exit code: 0, or 1 if anything is bad.
+    Doctor(Doctor),
+    /// Ring a terminal once by one route, and tell each stage: to see that the route works.
+    ///
+    /// A real signal, charged like any; the running public proxy sends it. No client is joined: the
+    /// tunnel is closed as soon as it has said whether the service can be reached. Exit codes as of
+    /// `ringback connect`.
+    Ring(Ring),
     /// Show what is spent of each budget, and when more is free.
     Budget(Show),
     /// Reach a service of a terminal with a key of one's own, end to end where it can be.
@@ -117,6 +126,7 @@ impl Command {
             | Self::Operator(_)
             | Self::Check(_)
             | Self::Doctor(_)
+            | Self::Ring(_)
             | Self::Budget(_)
             | Self::Connect(_)
             | Self::Contact(_)
@@ -127,6 +137,14 @@ impl Command {
             | Self::Direct { .. }
             | Self::Readings { .. } => false,
         }
+    }
+}
+
+impl Command {
+    /// What is logged unless the operator wishes otherwise. The doctor tells what its bearers find
+    /// in its table.
+    pub fn logged(&self) -> &'static str {
+        if matches!(self, Self::Doctor(_)) { "off" } else { "info" }
     }
 }
 
@@ -145,6 +163,36 @@ pub struct Show {
     #[command(flatten)]
     pub file: File,
     /// Print JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What is examined.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// What is shown, and how.
+    #[command(flatten)]
+    pub show: Show,
+    /// Read the configuration only: ask no proxy, start no bearer.
+    #[arg(long)]
+    pub offline: bool,
+}
+
+/// What is rung, and by which route.
+#[derive(Debug, Args)]
+pub struct Ring {
+    /// The terminal's name.
+    pub name: TerminalName,
+    /// The public proxy's configuration.
+    #[command(flatten)]
+    pub file: File,
+    /// The route: its place from 1, or its bearer's name [default: the first].
+    #[arg(long, value_name = "ROUTE")]
+    pub route: Option<String>,
+    /// The service that the private proxy is to reach, by number [default: the first].
+    #[arg(long, value_name = "ID")]
+    pub service: Option<u16>,
+    /// Print each stage as one JSON object a line.
     #[arg(long)]
     pub json: bool,
 }

@@ -24,7 +24,7 @@ use crate::keys;
 use crate::tunnel::{Identity, NoTunnel};
 
 use call::Agent;
-use teller::Teller;
+pub(crate) use teller::Teller;
 
 /// What a client asks for, as `NAME` or `NAME:SERVICE`.
 #[derive(Clone, Debug, PartialEq, Eq)]

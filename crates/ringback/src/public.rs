@@ -28,10 +28,11 @@ use tracing::{error, info, warn};
 use crate::config::{
     Access, BudgetConfig, Config, Directory, ListedTerminal, PublicConfig, ResponderConfig,
 };
+use crate::control::server::{self as control, Desk as ControlDesk, Wish};
 use crate::gate::{self, Gate};
 use crate::keyring::Keyring;
 use crate::keys::KeyFault;
-use crate::limits::{EVENTS, INCOMPLETE_PER_NETWORK, RATCHET_CHECK, SEQUENCE_CHECK};
+use crate::limits::{EVENTS, INCOMPLETE_PER_NETWORK, RATCHET_CHECK, SEQUENCE_CHECK, TRIALS_ASKED};
 use crate::reload::Reload;
 use crate::state::{self, Sequences};
 use crate::tunnel::{Acceptor, Identity, Talk};
@@ -49,6 +50,7 @@ mod lobby;
 mod proving;
 mod purse;
 mod rings;
+mod trying;
 mod tunnels;
 
 use armed::{Armed, Port};
@@ -58,6 +60,7 @@ use lobby::Lobby;
 use proving::Changing;
 use purse::Purse;
 use rings::Wanted;
+use trying::Trials;
 
 /// What every task of the role needs to know.
 #[derive(Debug)]
@@ -173,12 +176,16 @@ pub async fn run(
     let tasks = TaskTracker::new();
     tasks.spawn(journal::sync(written));
     let (happenings, told) = mpsc::channel(EVENTS);
-    let mut transmitters = BTreeMap::new();
+    let (mut transmitters, mut healths) = (BTreeMap::new(), BTreeMap::new());
     for (name, bearer) in config.bearers {
-        let (transmitter, receiver, _) = bearer.start(&tasks, stop.clone());
-        transmitters.insert(name, transmitter);
+        let (transmitter, receiver, health) = bearer.start(&tasks, stop.clone());
+        transmitters.insert(name.clone(), transmitter);
+        healths.insert(name, health);
         tasks.spawn(ignore(receiver));
     }
+    let (wishes, wished) = mpsc::channel(TRIALS_ASKED);
+    let desk = ControlDesk { healths, wishes: Some(wishes) };
+    control::open(&config.state, desk, &tasks, stop.clone());
     let house = Arc::new(House {
         directory: RwLock::new(config.directory.clone()),
         acceptor: Acceptor::new(&config.identity),
@@ -211,6 +218,8 @@ pub async fn run(
         clients: BTreeMap::new(),
         tunnels: BTreeMap::new(),
         ringing: BTreeMap::new(),
+        trials: Trials::default(),
+        wished,
         told,
         house: house.clone(),
     };
@@ -317,6 +326,9 @@ struct Role {
     tunnels: BTreeMap<TunnelId, mpsc::Sender<Order>>,
     /// Rings that are followed at a bearer; dropping one withdraws it if it is still queued.
     ringing: BTreeMap<RingId, oneshot::Sender<()>>,
+    /// Routes that the operator has tried.
+    trials: Trials,
+    wished: mpsc::Receiver<Wish>,
     told: mpsc::Receiver<Happening>,
     house: Arc<House>,
 }
@@ -340,6 +352,7 @@ impl Role {
                         self.take(happening);
                     }
                 }
+                Some(wish) = self.wished.recv() => self.wish(wish),
                 () = clock::reach(self.switchboard.poll_timeout()) => {
                     self.switchboard.handle_timeout(clock::now());
                 }
@@ -473,6 +486,10 @@ impl Role {
             }
             Command::Probe { ring, kid, ttl_seconds } => self.probe(ring, kid, ttl_seconds),
             Command::Probed { kid, answered } => self.probed(kid, answered),
+            Command::Try { ring, kid, route, service, ttl_seconds } => {
+                self.try_route(ring, kid, (route, service), ttl_seconds);
+            }
+            Command::Tried { kid, outcome } => self.tried(kid, outcome),
             Command::Cancel { ring } => drop(self.ringing.remove(&ring)),
             Command::Accept { tunnel, mac } => {
                 let answer = Answer::Accepted { mac }.encode();

@@ -149,7 +149,8 @@ impl Story {
             }
             told.push(tell(&command));
             let (Command::Ring { ring, ttl_seconds, .. }
-            | Command::Probe { ring, ttl_seconds, .. }) = command
+            | Command::Probe { ring, ttl_seconds, .. }
+            | Command::Try { ring, ttl_seconds, .. }) = command
             else {
                 continue;
             };
@@ -196,6 +197,10 @@ fn tell(command: &Command) -> String {
                 if service.0 == 0 { String::new() } else { format!(", service {service}") };
             format!("ring {} {over}{whom}{service}", ring.0)
         }
+        Command::Try { ring, route, service, .. } => {
+            format!("try {} by route {route} for service {}", ring.0, service.0)
+        }
+        Command::Tried { outcome, .. } => format!("tried: {outcome:?}"),
         Command::Probe { ring, .. } => format!("probe {}", ring.0),
         Command::Probed { answered, .. } => format!("probed: {answered}"),
         Command::Cancel { ring } => format!("cancel {}", ring.0),

@@ -161,7 +161,9 @@ impl Town {
             | Command::Close { .. }
             | Command::Cut { .. }
             | Command::Probe { .. }
-            | Command::Probed { .. }) => panic!("{other:?}"),
+            | Command::Probed { .. }
+            | Command::Try { .. }
+            | Command::Tried { .. }) => panic!("{other:?}"),
         }
     }
 }

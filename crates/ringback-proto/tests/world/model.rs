@@ -206,7 +206,10 @@ impl Model {
                 self.spliced(*client, *tunnel, *session)
             }
             Command::Refuse { client, refusal } => self.refused(*client, *refusal, now),
-            Command::Probe { .. } | Command::Probed { .. } => unreachable!("nobody proves"),
+            Command::Probe { .. }
+            | Command::Probed { .. }
+            | Command::Try { .. }
+            | Command::Tried { .. } => unreachable!("nobody proves"),
             Command::Close { tunnel } => {
                 let it = self.tunnels.get_mut(tunnel).expect("a known tunnel");
                 assert!(

@@ -302,7 +302,10 @@ impl World {
                         self.plan(0, 120_000, Happening::TunnelCut(tunnel));
                     }
                 }
-                Command::Probe { .. } | Command::Probed { .. } => unreachable!("nobody proves"),
+                Command::Probe { .. }
+                | Command::Probed { .. }
+                | Command::Try { .. }
+                | Command::Tried { .. } => unreachable!("nobody proves"),
                 Command::Cancel { .. }
                 | Command::Dismiss { .. }
                 | Command::Refuse { .. }

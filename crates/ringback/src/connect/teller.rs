@@ -16,7 +16,7 @@ use crate::limits::{PROGRESS_AFTER, PROGRESS_EVERY};
 
 /// Tells how calls go.
 #[derive(Debug)]
-pub(super) struct Teller {
+pub(crate) struct Teller {
     json: bool,
     shows: bool,
     since: Instant,
@@ -24,13 +24,18 @@ pub(super) struct Teller {
 }
 
 impl Teller {
-    pub(super) fn new(json: bool) -> Self {
+    pub(crate) fn new(json: bool) -> Self {
         let shows = !json && std::io::stderr().is_terminal();
         Self { json, shows, since: Instant::now(), stage: Mutex::new("connecting") }
     }
 
+    /// The same, beginning with another stage than that of connecting.
+    pub(crate) fn at(self, stage: &'static str) -> Self {
+        Self { stage: Mutex::new(stage), ..self }
+    }
+
     /// Waits for a call and, if that takes long, shows how far it is.
-    pub(super) async fn watch<T>(&self, call: impl Future<Output = T>) -> T {
+    pub(crate) async fn watch<T>(&self, call: impl Future<Output = T>) -> T {
         let mut call = pin!(call);
         let mut shown = false;
         let mut tick = interval_at(Instant::now() + PROGRESS_AFTER, PROGRESS_EVERY);
@@ -81,7 +86,7 @@ impl Teller {
         self.line(&format!("listening on {address}"));
     }
 
-    pub(super) fn fault(&self, fault: &Fault) {
+    pub(crate) fn fault(&self, fault: &Fault) {
         let (retry, refusal) = match fault {
             Fault::Refused(told) => (told.retry.map(|it| it.as_secs()), told.refusal()),
             Fault::Unreachable(_)

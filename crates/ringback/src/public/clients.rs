@@ -336,6 +336,8 @@ mod tests {
             Command::Ring { .. }
             | Command::Probe { .. }
             | Command::Probed { .. }
+            | Command::Try { .. }
+            | Command::Tried { .. }
             | Command::Cancel { .. }
             | Command::Accept { .. }
             | Command::Dismiss { .. }

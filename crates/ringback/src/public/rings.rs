@@ -21,8 +21,9 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};
 
 use super::purse::{Paid, Unpaid};
-use super::{Happening, Role};
+use super::{Happening, Role, trying};
 use crate::config::{ListedTerminal, Route};
+use crate::control::Said;
 use crate::{clock, keys, telemetry};
 
 /// One signal that the switchboard wants sent.
@@ -62,7 +63,7 @@ impl Role {
             Over::Route(place) => {
                 let route = terminal.routes.get(place).context("no such route")?;
                 let paid = paid.context("an unpaid ring")?;
-                self.transmit(route, &signal, (wanted.ring, ttl_seconds), &paid)?;
+                self.transmit(route, &signal, (wanted.ring, ttl_seconds), &paid, None)?;
                 route.bearer.as_str()
             }
             Over::Tunnel { tunnel, spare } => {
@@ -111,13 +112,15 @@ impl Role {
         Ok(seal(&request, &terminal.key, keys::random()?)?)
     }
 
-    /// Hands a signal that is paid to a route's bearer; a task reports if it will not have it.
+    /// Hands a signal that is paid to a route's bearer; a task reports if it will not have it,
+    /// and tells whoever wants to know how it fares.
     pub(super) fn transmit(
         &mut self,
         route: &Route,
         signal: &Signal,
         (ring, ttl_seconds): (RingId, u16),
         _paid: &Paid,
+        told: Option<mpsc::Sender<Said>>,
     ) -> anyhow::Result<()> {
         let transmitter = self.transmitters.get(&route.bearer).context("no such bearer")?;
         let body = if route.binary {
@@ -131,7 +134,7 @@ impl Role {
         let (withdraw, withdrawn) = oneshot::channel();
         self.ringing.insert(ring, withdraw);
         let happenings = self.house.happenings.clone();
-        self.house.tasks.spawn(follow(ring, submission, withdrawn, happenings));
+        self.house.tasks.spawn(follow(ring, (submission, told), withdrawn, happenings));
         Ok(())
     }
 }
@@ -139,12 +142,12 @@ impl Role {
 /// Follows a submission until it ends or is withdrawn, and tells the role either way.
 pub(super) async fn follow(
     ring: RingId,
-    mut submission: Submission,
+    (mut submission, told): (Submission, Option<mpsc::Sender<Said>>),
     withdrawn: oneshot::Receiver<()>,
     happenings: mpsc::Sender<Happening>,
 ) {
     let ended = tokio::select! {
-        failure = failed(&mut submission) => failure,
+        failure = failed(&mut submission, told) => failure,
         _ = withdrawn => None,
     };
     // Dropping the submission takes the signal back if it is still queued.
@@ -157,8 +160,11 @@ pub(super) async fn follow(
     let _ = happenings.send(Happening::RingEnded { ring, event }).await;
 }
 
-async fn failed(submission: &mut Submission) -> Option<Failure> {
+async fn failed(submission: &mut Submission, told: Option<mpsc::Sender<Said>>) -> Option<Failure> {
     while let Some(delivery) = submission.next().await {
+        if let Some(told) = &told {
+            trying::tell_delivery(told, &delivery);
+        }
         if let Some(failure) = not_sent(delivery) {
             warn!(%failure, "RB-BEARER: a signal was not sent");
             return Some(failure);

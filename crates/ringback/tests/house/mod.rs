@@ -165,8 +165,18 @@ impl House {
 
     /// Ends a proxy without warning, and starts it again.
     pub async fn restart(&mut self, role: &'static str) -> Result<()> {
+        self.end(role).await?;
+        self.begin(role).await
+    }
+
+    /// Ends a role without warning.
+    pub async fn end(&mut self, role: &'static str) -> Result<()> {
         let place = self.roles.iter().position(|it| it.0 == role).context("no such role")?;
-        self.roles.remove(place).1.kill().await?;
+        Ok(self.roles.remove(place).1.kill().await?)
+    }
+
+    /// Starts a role that has been ended.
+    pub async fn begin(&mut self, role: &'static str) -> Result<()> {
         self.start(role, &["--config", &format!("{role}.toml")]).await
     }
 
