@@ -1,5 +1,6 @@
 //! The command line: what can be asked of the binary.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -170,6 +171,15 @@ pub struct Connect {
     /// Have the terminal's own ports opened for this machine's address, and end.
     #[arg(long, conflicts_with = "listen")]
     pub knock: bool,
+    /// Ring by a bearer of one's own: modem, mail (or smtp), smpp; the public proxy must allow it.
+    #[arg(
+        long, value_name = "KIND", requires = "bearer", conflicts_with = "knock",
+        value_parser = bearer_kind
+    )]
+    pub ring_with: Option<String>,
+    /// The file of that bearer: one `[[bearer]]` table, as the proxies' files have it.
+    #[arg(long, value_name = "FILE", requires = "ring_with")]
+    pub bearer: Option<PathBuf>,
     /// Tell how it goes on standard error as one JSON object a line.
     #[arg(long)]
     pub json: bool,
@@ -318,6 +328,10 @@ fn host_and_port(text: &str) -> Result<String, String> {
         return Err("must be host:port, such as localhost:8000".into());
     }
     Ok(text.into())
+}
+
+fn bearer_kind(text: &str) -> Result<String, Infallible> {
+    Ok(if text == "smtp" { "mail" } else { text }.to_owned())
 }
 
 fn service(text: &str) -> Result<(ServiceId, String), String> {
