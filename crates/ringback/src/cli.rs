@@ -109,6 +109,11 @@ pub enum Command {
 }
 
 impl Command {
+    /// How much it logs unless it is told: nothing that is no error beside what a client says itself.
+    pub fn usually_logs(&self) -> &'static str {
+        if matches!(self, Self::Connect(_)) { "error" } else { "info" }
+    }
+
     /// Whether it serves until it is stopped, with TLS.
     pub fn is_role(&self) -> bool {
         match self {

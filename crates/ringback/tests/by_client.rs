@@ -41,9 +41,9 @@ async fn a_client_rings_by_itself_and_the_public_proxy_neither_sends_nor_pays() 
     assert_eq!(submitted(&house)?, (1, 0), "by the client, by the public proxy");
     assert_eq!(house.count("public", "submitted")?, 0);
 
-    let spent = house.budget().await?;
+    let spent = budget(&house).await?;
     let tenant = &spent["tenants"][0];
-    assert_eq!(tenant["money_per_day"]["used"], "0", "{spent}");
+    assert_eq!(tenant["money_per_day"]["used"], "0.00", "{spent}");
     assert_eq!(tenant["rings_per_day"]["used"], 1, "and yet it counts: {spent}");
     assert_eq!(spent["terminals"][0]["per_hour"]["used"], 1);
 
@@ -103,7 +103,7 @@ async fn a_client_that_never_sends_is_handed_three_signals_and_then_refused() ->
     assert_eq!(told.code, "RB-NO-ANSWER");
     assert_eq!(errands.len(), 3, "as often as the ladder would ring, and no more");
     assert_eq!(submitted(&house)?, (0, 0), "nobody sends in its stead");
-    let spent = house.budget().await?;
+    let spent = budget(&house).await?;
     assert_eq!(spent["breaker"], serde_json::json!({ "is": "closed", "unanswered": 0 }));
     Ok(())
 }
@@ -123,8 +123,10 @@ async fn what_a_client_was_handed_opens_nothing_once_it_has_gone() -> Result<()>
     send_twice(&house, &errand).await?;
     house.says("private", "heard", 2).await?;
     house.says("private", "not obeyed", 1).await?;
-    house.says("public", "tunnel dismissed", 1).await?;
-    assert_eq!(house.count("private", "dialed back")?, 0);
+    house.says("private", "dialed back", 1).await?;
+    let log = std::fs::read_to_string(house.path("private.log"))?;
+    assert!(log.contains("\"outcome\":\"Gone\""), "nobody waits for it any more");
+    assert_eq!(house.count("private", "dialed back")?, 1);
     assert_eq!(house.seen(0).await?.len(), 0, "no server has heard of it");
     Ok(())
 }
@@ -137,7 +139,6 @@ async fn house() -> Result<House> {
     let public = public
         .replace(lee, &format!("{lee}may_ring = true\n"))
         .replace("system_id = \"public\"\n", "system_id = \"public\"\nprice = \"0.05\"\n")
-        .replace("prefer", "prefer")
         .replacen("[public]\n", "[public]\nanswer_seconds = 25\n", 1);
     ensure!(public.contains("may_ring"));
     std::fs::write(house.path("public.toml"), public)?;
@@ -223,19 +224,13 @@ fn submitted(house: &House) -> Result<(usize, usize)> {
     Ok((by("client"), by("public")))
 }
 
-trait Spent {
-    /// What `ringback budget` says.
-    async fn budget(&self) -> Result<Value>;
-}
-
-impl Spent for House {
-    async fn budget(&self) -> Result<Value> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ringback"));
-        command.args(["budget", "--json", "--config"]).arg(self.path("public.toml"));
-        let output = command.output().await?;
-        ensure!(output.status.success(), "{output:?}");
-        Ok(serde_json::from_slice(&output.stdout)?)
-    }
+/// What `ringback budget` says.
+async fn budget(house: &House) -> Result<Value> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringback"));
+    command.args(["budget", "--json", "--config"]).arg(house.path("public.toml"));
+    let output = command.output().await?;
+    ensure!(output.status.success(), "{output:?}");
+    Ok(serde_json::from_slice(&output.stdout)?)
 }
 
 /// The stages that a client has told.
