@@ -141,12 +141,12 @@ fn replies() -> Vec<Reply> {
         Reply::Accepted,
         Reply::Armed(Duration::from_secs(600)),
         Reply::Refused(Refusal::Busy.into()),
-        Reply::Ring(errand(Callee::Number(CallNumber::parse("+15550100777").unwrap()))),
+        Reply::Ring(errand(Callee::Number(CallNumber::parse("+15550100777").expect("a number")))),
     ]
 }
 
 fn errand(to: Callee) -> Errand {
-    let signal = Signal::from_octets(&signal(0x11, 94)).unwrap();
+    let signal = Signal::from_octets(&signal(0x11, 94)).expect("of a signal's form");
     Errand { to, valid_for: Duration::from_secs(60), signal }
 }
 
