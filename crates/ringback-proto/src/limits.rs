@@ -248,3 +248,9 @@ pub const MAIL_BATCH: u32 = 16;
 pub const SMTP_REPLY_OCTETS: usize = 16 * 1024;
 /// Octets of one IMAP response, its literals included; a longer one ends the connection.
 pub const IMAP_RESPONSE_OCTETS: usize = MAIL_HEADER_OCTETS + MAIL_BODY_OCTETS + 4096;
+
+// A client's own rings: what we set.
+
+/// Octets of a signal that a client is to send, with the address that it goes to: the longest
+/// address and the longest signal; a longer one ends the connection.
+pub const ERRAND_OCTETS: usize = 4 + 254 + 374;

@@ -25,7 +25,7 @@ use crate::refusal::{Budget, Refusal};
 use crate::terminal::{ServiceId, TenantName};
 
 use ledger::Ledger;
-use line::{Client, Line};
+use line::{Client, Line, OwnRings};
 use probe::{Aim, Probes};
 
 pub use call::{Call, CallEnd};
@@ -76,6 +76,8 @@ pub enum Over {
         /// No client waits for this ring: the tunnel it brings is to stand by.
         spare: bool,
     },
+    /// A bearer of the client's own: the signal is handed to it, and it sends it.
+    Client(ClientId),
 }
 
 /// What has happened.
@@ -93,6 +95,8 @@ pub enum Event {
         service: ServiceId,
         /// That it may cause a ring.
         admitted: Admitted,
+        /// It has a bearer of its own: no route is rung for it.
+        rings_itself: bool,
     },
     /// A client that was waiting has gone away.
     ClientLeft {
@@ -106,7 +110,7 @@ pub enum Event {
         /// What a dial-back must prove to know.
         keys: SessionKeys,
     },
-    /// A bearer did not take a ring's signal, for certain.
+    /// A bearer did not take a ring's signal, for certain; or the client that was to send it.
     RingFailed {
         /// The ring.
         ring: RingId,
@@ -115,7 +119,7 @@ pub enum Event {
         /// When the bearer wants to be tried again, if it has said so.
         retry_after: Option<Duration>,
     },
-    /// A budget denies a ring by a route: its signal has not left. Told at once.
+    /// A budget denies a ring by a route or by a client: its signal has not left. Told at once.
     RingDenied {
         /// The ring.
         ring: RingId,
@@ -386,11 +390,12 @@ impl Switchboard {
     /// Takes in what has happened. An id it does not know is not an error: things cross.
     pub fn handle_event(&mut self, event: Event, now: Instant) {
         match event {
-            Event::ClientArrived { client, session, terminal, service, admitted } => {
+            Event::ClientArrived { client, session, terminal, service, admitted, rings_itself } => {
                 let admitted = Arc::new(admitted);
                 let give_up_at = after(now, terminal.answer_patience);
                 let arrived_at = now;
-                let arrived = Client { session, service, admitted, arrived_at, give_up_at };
+                let own = rings_itself.then(|| OwnRings::new(now));
+                let arrived = Client { session, service, admitted, arrived_at, give_up_at, own };
                 self.client_arrived(client, arrived, terminal, now);
             }
             Event::ClientLeft { client } => {

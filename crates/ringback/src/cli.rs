@@ -1,5 +1,6 @@
 //! The command line: what can be asked of the binary.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -117,6 +118,15 @@ pub enum Command {
 }
 
 impl Command {
+    /// How much it logs unless it is told: nothing that is no error beside what a client says
+    /// itself, and nothing beside the doctor's table.
+    pub fn usually_logs(&self) -> &'static str {
+        if matches!(self, Self::Doctor(_)) {
+            return "off";
+        }
+        if matches!(self, Self::Connect(_)) { "error" } else { "info" }
+    }
+
     /// Whether it serves until it is stopped, with TLS.
     pub fn is_role(&self) -> bool {
         match self {
@@ -137,14 +147,6 @@ impl Command {
             | Self::Direct { .. }
             | Self::Readings { .. } => false,
         }
-    }
-}
-
-impl Command {
-    /// What is logged unless the operator wishes otherwise. The doctor tells what its bearers find
-    /// in its table.
-    pub fn logged(&self) -> &'static str {
-        if matches!(self, Self::Doctor(_)) { "off" } else { "info" }
     }
 }
 
@@ -218,6 +220,15 @@ pub struct Connect {
     /// Have the terminal's own ports opened for this machine's address, and end.
     #[arg(long, conflicts_with = "listen")]
     pub knock: bool,
+    /// Ring by a bearer of one's own: modem, mail (or smtp), smpp; the public proxy must allow it.
+    #[arg(
+        long, value_name = "KIND", requires = "bearer", conflicts_with = "knock",
+        value_parser = bearer_kind
+    )]
+    pub ring_with: Option<String>,
+    /// The file of that bearer: one `[[bearer]]` table, as the proxies' files have it.
+    #[arg(long, value_name = "FILE", requires = "ring_with")]
+    pub bearer: Option<PathBuf>,
     /// Tell how it goes on standard error as one JSON object a line.
     #[arg(long)]
     pub json: bool,
@@ -366,6 +377,10 @@ fn host_and_port(text: &str) -> Result<String, String> {
         return Err("must be host:port, such as localhost:8000".into());
     }
     Ok(text.into())
+}
+
+fn bearer_kind(text: &str) -> Result<String, Infallible> {
+    Ok(if text == "smtp" { "mail" } else { text }.to_owned())
 }
 
 fn service(text: &str) -> Result<(ServiceId, String), String> {

@@ -168,8 +168,7 @@ fn ways(config: &PublicConfig, terminal: &ListedTerminal, service: &ListedServic
 fn judge(terminal: &ListedTerminal, service: &ListedService, way: Way) -> Finding {
     let access = &service.access;
     let (tone, remark) = remark(access, &way);
-    let to_whom =
-        if way == Way::Connect { some(access.clients.len(), "key") } else { whom(access) };
+    let to_whom = if way == Way::Connect { keys(access) } else { whom(access) };
     let way = match way {
         Way::Http(it) | Way::Tls(it) | Way::Proxy(it) | Way::Raw(it) => it,
         Way::Ended(it) => format!("{it}, ended here"),
@@ -184,6 +183,15 @@ fn judge(terminal: &ListedTerminal, service: &ListedService, way: Way) -> Findin
         remark.to_owned(),
     ];
     Finding { cells, tone }
+}
+
+/// Whose keys, and how many of those are told the terminal's number to ring it by themselves.
+fn keys(access: &Access) -> String {
+    let all = some(access.clients.len(), "key");
+    match access.may_ring.len() {
+        0 => all,
+        ringing => format!("{all}, {ringing} may ring"),
+    }
 }
 
 /// To whom a level opens.
@@ -274,14 +282,7 @@ fn target_remark(target: &ServiceTarget) -> (Tone, &'static str) {
 
 #[test]
 fn what_costs_money_or_shows_a_password_is_told() {
-    let access = |level| Access {
-        level,
-        allow: Vec::new(),
-        clients: Vec::new(),
-        knock: std::time::Duration::ZERO,
-        users: None,
-        custody: crate::config::Custody::Consume,
-    };
+    let access = |level| Access { level, ..Access::open() };
     let raw = Way::Raw("tcp 0.0.0.0:1".to_owned());
     assert_eq!(remark(&access(Level::Open), &raw).0, Tone::Bad);
     assert_eq!(remark(&access(Level::Knock), &raw).0, Tone::Good);

@@ -272,3 +272,13 @@ pub const TRIALS_PER_HOUR: usize = 30;
 pub const DOCTOR_PATIENCE: Duration = Duration::from_secs(15);
 /// How long bearers that the doctor has started may take to end; then they are cut.
 pub const DOCTOR_FAREWELL: Duration = Duration::from_secs(2);
+
+// Clients that ring by themselves.
+
+/// Signals that wait for a client to take them; if it does not, it is refused.
+pub const HANDED_SIGNALS: usize = 4;
+/// Signals that a client sends by itself for one session, whatever the public proxy says; the next
+/// ends it. Two ladders' worth: a tunnel may be lost before it is joined.
+pub const OWN_SIGNALS: usize = 6;
+/// How long a client's own bearer may take to end; then its process ends without it.
+pub const OWN_BEARER_END: Duration = Duration::from_secs(5);

@@ -29,7 +29,7 @@ fn main() -> ExitCode {
             return if error.use_stderr() { BAD_USAGE.into() } else { ExitCode::SUCCESS };
         }
     };
-    telemetry::start(cli.log, cli.command.logged());
+    telemetry::start(cli.log, cli.command.usually_logs());
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if cli.command.is_role() {
         keys::warm_up();

@@ -128,7 +128,8 @@ enum Happening {
 struct Held {
     id: ClientId,
     caller: Caller,
-    /// Holds one: the next is given only after the client has told that the one before failed.
+    /// Holds one, beside the signals that the client sends by itself: the next is given only after
+    /// the client has told that the one before failed.
     verdicts: mpsc::Sender<Verdict>,
     /// Ends it at once, whatever it is doing: its terminal was revoked while it was joined.
     cut: CancellationToken,
@@ -141,6 +142,8 @@ enum Verdict {
     Joined { tunnel: TunnelId, taken: oneshot::Receiver<Talk>, paired: Paired },
     /// It is told why not.
     Refused(Refusal),
+    /// It is not over yet: the client sends a signal by itself, as these octets say.
+    Ring(Vec<u8>),
 }
 
 /// What a tunnel must now do.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod budgets;
+mod by_client;
 mod probes;
 mod routes;
 mod splices;

@@ -70,6 +70,15 @@ impl Story {
     }
 
     pub(crate) fn arrives_for(&mut self, client: u64, service: u16) -> Vec<String> {
+        self.comes(client, service, false)
+    }
+
+    /// A client that rings by itself.
+    pub(crate) fn arrives_ringing(&mut self, client: u64) -> Vec<String> {
+        self.comes(client, 0, true)
+    }
+
+    fn comes(&mut self, client: u64, service: u16, rings_itself: bool) -> Vec<String> {
         let terminal = Arc::new(self.terminal.clone());
         self.event(Event::ClientArrived {
             client: ClientId(client),
@@ -78,6 +87,7 @@ impl Story {
             service: ServiceId(service),
             admitted: admit(Level::Open, Shown::Nothing, Source::of(self.source))
                 .expect("open to all"),
+            rings_itself,
         })
     }
 
@@ -192,6 +202,7 @@ fn tell(command: &Command) -> String {
                 Over::Route(route) => format!("by route {route} #{attempt}"),
                 Over::Tunnel { tunnel, spare: false } => format!("over tunnel {}", tunnel.0),
                 Over::Tunnel { tunnel, spare: true } => format!("a spare over tunnel {}", tunnel.0),
+                Over::Client(client) => format!("by client {} #{attempt}", client.0),
             };
             let service =
                 if service.0 == 0 { String::new() } else { format!(", service {service}") };

@@ -96,6 +96,7 @@ impl Town {
             terminal: Arc::new(terminal),
             service: ServiceId(0),
             admitted: admit(level, Shown::Network, source).expect("enough"),
+            rings_itself: false,
         });
     }
 

@@ -85,6 +85,7 @@ fn some_world(seed: u64) -> World {
         leaving: often(&[0, 300]),
         strangers: often(&[0, 300]),
         crashes: often(&[0, 0, 50]),
+        ringing: often(&[0, 200, 800]),
     };
     let count = 1 + chance.below(3);
     let terminals = (1..=count as u32).map(|kid| some_terminal(kid, &mut chance)).collect();

@@ -49,6 +49,7 @@ pub(crate) struct Client {
     pub(crate) session: SessionId,
     pub(crate) service: ServiceId,
     pub(crate) level: Level,
+    pub(crate) rings_itself: bool,
     pub(crate) arrived: Instant,
     pub(crate) at: At,
 }
@@ -160,7 +161,8 @@ impl Model {
                 admitted,
                 call,
             } => {
-                assert_eq!(call.is_some(), matches!(over, Over::Route(_)), "a route is paid for");
+                let counts = !matches!(over, Over::Tunnel { .. });
+                assert_eq!(call.is_some(), counts, "only what a tunnel carries does not count");
                 assert!(!self.stopped, "rings after the end");
                 assert!(1 <= *ttl_seconds && *ttl_seconds <= 3600);
                 let new = Ring {
@@ -277,6 +279,7 @@ impl Model {
             Over::Route(route) => {
                 let whom = whom.expect("a route is rung for somebody");
                 assert!(matches!(whom.at, At::Queue { .. }), "rings for one who has a tunnel");
+                assert!(!whom.rings_itself, "rings by a route for one who rings by itself");
                 assert_eq!((whom.line(), whom.service), (ring.line(), ring.service));
                 assert!(route < whom.terminal.routes.len());
                 if (route, attempt) == (0, 1) {
@@ -294,6 +297,13 @@ impl Model {
                 let it = &self.tunnels[&tunnel];
                 assert_eq!(it.line, Some(ring.line()), "rings over another's tunnel");
                 assert!(matches!(it.is, Is::Accepted(..) | Is::Standby), "over a {:?}", it.is);
+            }
+            Over::Client(client) => {
+                let whom = whom.expect("a signal is handed to somebody");
+                assert!(matches!(whom.at, At::Queue { .. }), "hands one to one who has a tunnel");
+                assert!(whom.rings_itself && whom.session.0 == client.0);
+                assert_eq!((whom.line(), whom.service), (ring.line(), ring.service));
+                assert!(attempt <= limits::SIGNALS_PER_RING);
             }
         }
     }

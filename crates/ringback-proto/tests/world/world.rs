@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use ringback_proto::access_request::{Kid, SessionKeys, Sid};
-use ringback_proto::budget::{Charge, Denial, Rules};
+use ringback_proto::budget::{Charge, Denial, Money, Rules};
 use ringback_proto::gate::{Level, Shown, Source, admit};
 use ringback_proto::hello::{Hello, Outcome, SessionId, confirm_private};
 use ringback_proto::limits;
@@ -33,6 +33,8 @@ pub(crate) struct Weather {
     pub(crate) leaving: u64,
     pub(crate) strangers: u64,
     pub(crate) crashes: u64,
+    /// How many clients of a thousand ring by themselves.
+    pub(crate) ringing: u64,
 }
 
 pub(crate) struct World {
@@ -214,11 +216,27 @@ impl World {
         let service = ServiceId(self.chance.pick(&[0, 0, 0, 1]));
         let level = self.chance.pick(&[Level::Open, Level::Open, Level::Allow]);
         let (arrived, at) = (self.now, At::Queue { since: self.now });
-        let it = Client { terminal: Arc::clone(&terminal), session, service, level, arrived, at };
+        let rings_itself = self.chance.permille(self.weather.ringing);
+        let it = Client {
+            terminal: Arc::clone(&terminal),
+            session,
+            service,
+            level,
+            rings_itself,
+            arrived,
+            at,
+        };
         self.model.clients.insert(client, it);
         let source = Source::of([192, 0, 2, self.chance.below(4) as u8].into());
         let admitted = admit(level, Shown::Network, source).expect("it has shown enough");
-        self.tell(Event::ClientArrived { client, session, terminal, service, admitted });
+        self.tell(Event::ClientArrived {
+            client,
+            session,
+            terminal,
+            service,
+            admitted,
+            rings_itself,
+        });
         if self.chance.permille(self.weather.leaving) {
             self.plan(0, 70_000, Happening::Leaves(client));
         }
@@ -320,10 +338,13 @@ impl World {
             self.till.dies();
         }
         let tenant = self.tenants[&kid];
-        let charge = Charge { kid, source, tenant, price: PRICE, call };
+        let price = if call.is_by_client() { Money::default() } else { PRICE };
+        let charge = Charge { kid, source, tenant, price, call };
         match self.till.ask(charge, self.unix_seconds()) {
             Ok(()) => {
-                self.model.calls_begun.insert(call.id);
+                if !call.is_by_client() {
+                    self.model.calls_begun.insert(call.id);
+                }
                 self.send(ring, over);
             }
             Err(Denial { budget, wait }) => {

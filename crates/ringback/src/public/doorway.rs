@@ -40,6 +40,8 @@ pub(super) struct Guest {
     pub(super) stream: ClientStream,
     pub(super) wish: Wish,
     pub(super) admitted: Admitted,
+    /// It has a bearer of its own, and may use it.
+    pub(super) rings_itself: bool,
     /// One of [`crate::limits::CLIENTS`].
     pub(super) seat: OwnedSemaphorePermit,
 }
@@ -72,7 +74,7 @@ pub(super) async fn let_in(
         Ok((admitted, seat))
     });
     match seated {
-        Ok((admitted, seat)) => Some(Guest { stream, wish, admitted, seat }),
+        Ok((admitted, seat)) => Some(Guest { stream, wish, admitted, rings_itself: false, seat }),
         Err(Denied { refusal, challenges }) => {
             debug!(%from, code = refusal.code(), "client refused at the door");
             ingress::challenge(stream, wish.protocol, refusal, &challenges).await;

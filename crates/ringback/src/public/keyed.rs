@@ -11,7 +11,7 @@ use ringback_proto::door::{Reply, Request, Want};
 use ringback_proto::gate::{Admitted, Identity, Level, Shown, Source, admit};
 use ringback_proto::refusal::Refusal;
 use ringback_proto::switchboard::PublicKey;
-use ringback_proto::terminal::ServiceId;
+use ringback_proto::terminal::{Callee, ServiceId};
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::debug;
 
@@ -38,7 +38,8 @@ pub(super) async fn serve(
     match let_in(&house, tunnel.peer(), &request, from) {
         Ok((wish, admitted, seat)) => {
             drop(place);
-            let guest = Guest { stream: tunnel.into(), wish, admitted, seat };
+            let rings_itself = by_itself(request.want);
+            let guest = Guest { stream: tunnel.into(), wish, admitted, rings_itself, seat };
             clients::begin(house, from, guest).await;
         }
         Err(reply) => {
@@ -66,7 +67,10 @@ fn let_in(
             let armed = knock(&house.armed, &terminal, request.service, key, source);
             Err(armed.map_or(refused(Refusal::NotArmed), Reply::Armed))
         }
-        Want::Connect => {
+        Want::Connect | Want::RingNumber | Want::RingMail => {
+            if !may_ring_so(&service, &shown, &terminal.callee, request.want) {
+                return Err(refused(Refusal::NoOwnRing));
+            }
             let admitted = admit(service.access.level, shown, source);
             let admitted = admitted.ok_or(refused(Refusal::NotAllowed))?;
             let seat = house.seats.clone().try_acquire_owned();
@@ -74,6 +78,26 @@ fn let_in(
             Ok((Wish { terminal, service, protocol: Protocol::Keyed, head: None }, admitted, seat))
         }
     }
+}
+
+/// Whether a client wants to ring by a bearer of its own.
+fn by_itself(want: Want) -> bool {
+    match want {
+        Want::Connect | Want::Knock => false,
+        Want::RingNumber | Want::RingMail => true,
+    }
+}
+
+/// Whether a client that wants to ring by itself may, and by a bearer that leads to the terminal.
+/// Only who may is told whom to ring.
+fn may_ring_so(service: &ListedService, shown: &Shown, callee: &Callee, want: Want) -> bool {
+    let leads = match (want, callee) {
+        (Want::Connect | Want::Knock, _) => return true,
+        (Want::RingNumber, Callee::Number(_)) | (Want::RingMail, Callee::Mail(_)) => true,
+        (Want::RingNumber, Callee::Mail(_)) | (Want::RingMail, Callee::Number(_)) => false,
+    };
+    let may = matches!(shown, Shown::ClientKey(it) if service.access.may_ring.contains(it));
+    leads && may
 }
 
 /// Terminal and service, and what the client has shown for them.
@@ -103,15 +127,17 @@ fn choose<'a>(
         Some(id) => service.id == id,
     };
     let knocks = |service: &ListedService| match request.want {
-        Want::Connect => true,
+        Want::Connect | Want::RingNumber | Want::RingMail => true,
         Want::Knock => service.access.level == Level::Knock,
     };
     let mut fitting = reached.into_iter().filter(|it| wanted(it.0) && knocks(it.0));
     match (fitting.next(), fitting.next(), request.want) {
         (Some(one), None, _) | (Some(one), Some(_), Want::Knock) => Ok(one),
-        (Some(_), Some(_), Want::Connect) => Err(Refusal::NoService),
-        (None, _, Want::Knock) => Err(Refusal::NoService),
-        (None, _, Want::Connect) => Err(closed(services, request.service)),
+        (Some(_), Some(_), Want::Connect | Want::RingNumber | Want::RingMail)
+        | (None, _, Want::Knock) => Err(Refusal::NoService),
+        (None, _, Want::Connect | Want::RingNumber | Want::RingMail) => {
+            Err(closed(services, request.service))
+        }
     }
 }
 
@@ -154,7 +180,7 @@ fn identity(service: &ListedService, key: &PublicKey) -> Option<Identity> {
 
 #[cfg(test)]
 mod tests {
-    use ringback_proto::terminal::TerminalName;
+    use ringback_proto::terminal::{CallNumber, MailAddress, TerminalName};
 
     use super::*;
     use crate::config::Access;
@@ -199,6 +225,25 @@ mod tests {
         assert!(ask(&knock, &LEE, Want::Knock, None).is_ok(), "one of them stands for all");
         let open = [service(1, Level::Knock, &[]), service(2, Level::Open, &[LEE])];
         assert_eq!(ask(&open, &LEE, Want::Knock, None).unwrap_err(), Refusal::NoService);
+    }
+
+    #[test]
+    fn only_who_may_rings_by_itself_and_only_where_its_bearer_leads() {
+        let number = Callee::Number(CallNumber::parse("+15550100777").unwrap());
+        let mail = Callee::Mail(MailAddress::parse("car7@fleet.example").unwrap());
+        let lee = Shown::ClientKey(Identity::parse("lee").unwrap());
+        let mut listed = service(1, Level::EndToEnd, &[LEE]);
+        for want in [Want::RingNumber, Want::RingMail] {
+            assert!(!may_ring_so(&listed, &lee, &number, want), "listed, and no more");
+        }
+        listed.access.may_ring.insert(Identity::parse("lee").unwrap());
+        let mallory = Shown::ClientKey(Identity::parse("mallory").unwrap());
+        assert!(may_ring_so(&listed, &lee, &number, Want::RingNumber));
+        assert!(may_ring_so(&listed, &lee, &mail, Want::RingMail));
+        assert!(!may_ring_so(&listed, &lee, &number, Want::RingMail));
+        assert!(!may_ring_so(&listed, &lee, &mail, Want::RingNumber));
+        assert!(!may_ring_so(&listed, &mallory, &number, Want::RingNumber));
+        assert!(may_ring_so(&listed, &mallory, &number, Want::Connect));
     }
 
     fn admits(level: Level, shown: Shown) -> bool {

@@ -12,16 +12,17 @@ use ringback_proto::access_request::{
     AccessRequest, Kid, Purpose, SessionKeys, Signal, TunnelType, seal,
 };
 use ringback_proto::budget::{Charge, Denial};
+use ringback_proto::door::{Errand, Reply};
 use ringback_proto::gate::Admitted;
 use ringback_proto::hello::{SessionId, ToPrivate};
 use ringback_proto::secret::Secret;
-use ringback_proto::switchboard::{Call, Event, Over, RingId};
+use ringback_proto::switchboard::{Call, ClientId, Event, Over, RingId};
 use ringback_proto::terminal::{Callee, ServiceId};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};
 
 use super::purse::{Paid, Unpaid};
-use super::{Happening, Role, trying};
+use super::{Happening, Role, Verdict, trying};
 use crate::config::{ListedTerminal, Route};
 use crate::control::Said;
 use crate::{clock, keys, telemetry};
@@ -72,19 +73,31 @@ impl Role {
                 self.say(tunnel, &frame);
                 "standby"
             }
+            Over::Client(client) => {
+                let paid = paid.context("an uncounted ring")?;
+                let valid_for = Duration::from_secs(ttl_seconds.into());
+                let errand = Errand { to: terminal.callee.clone(), valid_for, signal };
+                self.hand_out(client, errand, &paid)?;
+                "client"
+            }
         };
         telemetry::rang(wanted.session, id, over, wanted.attempt);
         Ok(())
     }
 
-    /// Charges a signal by a route; one over a tunnel costs nothing.
+    /// Charges a signal by a route, and counts one that its client sends; one over a tunnel is free.
     fn pay(&mut self, terminal: &ListedTerminal, wanted: &Wanted) -> Result<Option<Paid>, Unpaid> {
-        let (Over::Route(place), Some(call)) = (wanted.over, wanted.call) else { return Ok(None) };
+        let Some(call) = wanted.call else { return Ok(None) };
+        let route = match wanted.over {
+            Over::Route(place) => terminal.routes.get(place),
+            Over::Client(_) => None,
+            Over::Tunnel { .. } => return Ok(None),
+        };
         let charge = Charge {
             kid: terminal.key.kid,
             source: wanted.admitted.source(),
             tenant: terminal.terminal.tenant,
-            price: terminal.routes.get(place).map(|it| it.price).unwrap_or_default(),
+            price: route.map(|it| it.price).unwrap_or_default(),
             call,
         };
         self.purse.pay(&charge).map(Some)
@@ -110,6 +123,16 @@ impl Role {
             key: Secret::new(keys::random()?),
         };
         Ok(seal(&request, &terminal.key, keys::random()?)?)
+    }
+
+    /// Hands a signal that is counted to the client that sends it by itself. Whoever does not take
+    /// them leaves room for its own fate.
+    fn hand_out(&self, client: ClientId, errand: Errand, _paid: &Paid) -> anyhow::Result<()> {
+        let held = self.clients.get(&client).context("the client has gone")?;
+        if held.verdicts.capacity() <= 1 {
+            anyhow::bail!("the client does not take its signals");
+        }
+        Ok(held.verdicts.try_send(Verdict::Ring(Reply::Ring(errand).encode()))?)
     }
 
     /// Hands a signal that is paid to a route's bearer; a task reports if it will not have it,
