@@ -4,6 +4,7 @@
 //! good what the switchboard promises: whoever waits has a tunnel or is being rung for. How rings
 //! leave is in `line/ringing.rs`, what tunnels do in `line/tunnels.rs`.
 
+mod judging;
 mod ringing;
 mod tunnels;
 
@@ -17,7 +18,7 @@ use crate::hello::SessionId;
 use crate::refusal::Refusal;
 use crate::terminal::ServiceId;
 
-use super::ladder::Ladder;
+use super::ladder::{Ladder, Step};
 use super::ledger::{Ledger, Waiting};
 use super::paired::Paired;
 use super::{CallEnd, ClientId, Command, LineId, Over, PublicKey, RingId, Terminal, TunnelId};

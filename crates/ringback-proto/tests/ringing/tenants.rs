@@ -161,6 +161,8 @@ impl Town {
             | Command::Close { .. }
             | Command::Cut { .. }
             | Command::Probe { .. }
+            | Command::Sank { .. }
+            | Command::Rose { .. }
             | Command::Probed { .. }) => panic!("{other:?}"),
         }
     }

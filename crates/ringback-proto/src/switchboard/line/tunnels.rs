@@ -9,7 +9,7 @@ use crate::refusal::Refusal;
 
 use super::{CallEnd, Calling, Client, Duty, Ledger, Line, Paired, PublicKey, Tunnel, Waiting};
 use crate::switchboard::paired::Heard;
-use crate::switchboard::{ClientId, Command, RingId, TunnelId};
+use crate::switchboard::{ClientId, Command, Over, RingId, TunnelId};
 
 impl Line {
     /// Lets in whoever proves to have opened the signal of `ring`; a hello that proves less costs
@@ -33,6 +33,9 @@ impl Line {
         };
         let Some(mut rung) = self.consume(ring, ledger) else { return };
         rung.withdraw(ring, ledger);
+        if let Over::Route(route) = rung.over {
+            self.route_answered(route, now, ledger);
+        }
 
         let connected = outcome == Outcome::Connected;
         let refusal = Refusal::of(outcome);
