@@ -139,7 +139,6 @@ impl Ladder {
     /// The terminal cannot be reached by `route` now. There is no better one if it is the last: the
     /// terminal may yet come back while its clients wait.
     pub(super) fn undelivered(&mut self, route: usize, now: Instant) {
-        self.taken(route, now);
         if self.route() == Some(route) && self.has_next() {
             self.silent.push(route);
             self.enter(self.place + 1, now);

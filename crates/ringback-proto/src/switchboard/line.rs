@@ -87,6 +87,8 @@ struct Rung {
     keys: Option<SessionKeys>,
     sent_at: Instant,
     until: Instant,
+    /// The bearer of its route has not handed it on yet.
+    held: bool,
     /// Neither failed, withdrawn nor lost with the tunnel that carried it.
     outstanding: bool,
 }

@@ -183,6 +183,28 @@ fn a_second_signal_is_not_laid_beside_one_that_the_bearer_still_holds() {
 }
 
 #[test]
+fn what_is_told_of_an_earlier_signal_frees_none_that_is_held() {
+    let mut story = story(1);
+    story.arrives(1);
+    story.submits = false;
+    story.until(8);
+    story.progresses(1, Progress::Delivered);
+    story.progresses(1, Progress::Undelivered);
+    assert_eq!(story.until(50), NOTHING, "the second is still there");
+}
+
+#[test]
+fn a_bearer_is_not_blamed_for_a_signal_that_was_answered_before_it_told() {
+    let mut story = story(2);
+    story.submits = false;
+    story.arrives_for(1, 1);
+    story.arrives_for(2, 2);
+    story.leaves(1);
+    assert_eq!(story.dials(10, 1, Outcome::Connected), ["cancel 1", "dismiss 10"], "for nobody");
+    assert_eq!(story.until(8), ["8: ring 2 by route 0 #2 for 2, service 2"]);
+}
+
+#[test]
 fn a_bearer_that_holds_a_signal_for_too_long_gives_way_and_is_counted() {
     let mut story = story(2);
     story.submits = false;

@@ -19,6 +19,7 @@ impl Line {
         let Some(rung) = self.rings.get_mut(&ring).filter(|it| it.outstanding) else { return };
         let Over::Route(route) = rung.over else { return };
         rung.outstanding = progress != Progress::Undelivered;
+        let held = std::mem::take(&mut rung.held);
         if let Some(bearer) = self.bearer(route) {
             match progress {
                 Progress::Submitted | Progress::Undelivered => {
@@ -33,14 +34,12 @@ impl Line {
             }
         }
         let Calling::Routes(ladder) = &mut self.calling else { return };
-        match progress {
-            Progress::Submitted | Progress::Unknown | Progress::Delivered => {
-                ladder.taken(route, now);
-            }
-            Progress::Undelivered => {
-                ladder.undelivered(route, now);
-                self.climb(now, ledger);
-            }
+        if held {
+            ladder.taken(route, now);
+        }
+        if progress == Progress::Undelivered {
+            ladder.undelivered(route, now);
+            self.climb(now, ledger);
         }
     }
 
@@ -59,11 +58,21 @@ impl Line {
     }
 
     /// Praises the route that was answered, and blames those before it that were silent.
-    pub(super) fn route_answered(&self, route: usize, now: Instant, ledger: &mut Ledger) {
+    pub(super) fn route_answered(
+        &mut self,
+        route: usize,
+        held: bool,
+        now: Instant,
+        ledger: &mut Ledger,
+    ) {
         let Some(bearer) = self.bearer(route) else { return };
         let told = ledger.standings.reached((self.id.kid, route), bearer);
         ledger.tell(told);
-        let Calling::Routes(ladder) = &self.calling else { return };
+        let Calling::Routes(ladder) = &mut self.calling else { return };
+        if held {
+            // Its bearer has yet to tell it, but has it no longer.
+            ladder.taken(route, now);
+        }
         for silent in ladder.outrun_by(route) {
             let told = ledger.standings.outrun(self.id.kid, *silent, now);
             ledger.tell([told]);

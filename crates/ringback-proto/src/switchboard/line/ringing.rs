@@ -172,6 +172,7 @@ impl Line {
             keys: None,
             sent_at: now,
             until: ladder.ends_at(),
+            held: true,
             outstanding: true,
         };
         let session = Some(client.session);
@@ -205,8 +206,8 @@ impl Line {
         let until = now + limits::TUNNEL_RING_TTL;
         let rung = |spare, client, service, admitted| {
             let over = Over::Tunnel { tunnel, spare };
-            let (keys, sent_at, outstanding) = (None, now, true);
-            Rung { over, service, client, admitted, keys, sent_at, until, outstanding }
+            let (keys, sent_at, held, outstanding) = (None, now, false, true);
+            Rung { over, service, client, admitted, keys, sent_at, until, held, outstanding }
         };
         let covered = |id| self.rings.values().any(|it| it.client == Some(id) && it.outstanding);
         let uncovered = self.queue.iter().copied().filter(|id| !covered(*id));

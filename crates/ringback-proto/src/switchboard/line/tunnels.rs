@@ -34,7 +34,7 @@ impl Line {
         let Some(mut rung) = self.consume(ring, ledger) else { return };
         rung.withdraw(ring, ledger);
         if let Over::Route(route) = rung.over {
-            self.route_answered(route, now, ledger);
+            self.route_answered(route, rung.held, now, ledger);
         }
 
         let connected = outcome == Outcome::Connected;
