@@ -131,8 +131,9 @@ fn one_signal_that_an_operator_takes_lifts_its_bearer_for_all() {
     story.until(limits::SUNK_FOR.as_secs());
     story.terminal.kid.0 = 4;
     assert_eq!(story.arrives(4), ["ring 7 by route 0 #1 for 4"]);
+    assert_eq!(arrives_at(&mut story, 5, 5), "ring 8 by route 1 #1 for 5", "one call tries it");
     assert_eq!(story.progresses(7, Progress::Submitted), ["bearer 0 rises"]);
-    assert_eq!(arrives_at(&mut story, 5, 5), "ring 8 by route 0 #1 for 5");
+    assert_eq!(arrives_at(&mut story, 6, 6), "ring 9 by route 0 #1 for 6");
 }
 
 #[test]
