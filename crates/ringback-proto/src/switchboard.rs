@@ -10,8 +10,10 @@ mod ledger;
 mod line;
 mod paired;
 mod probe;
+mod progress;
 mod record;
 mod room;
+mod standings;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -30,8 +32,10 @@ use probe::{Aim, Probes};
 
 pub use call::{Call, CallEnd};
 pub use paired::Paired;
-pub use record::{PublicKey, RoutePlan, Terminal};
+pub use progress::Progress;
+pub use record::{BearerId, PublicKey, RoutePlan, Terminal};
 pub use room::Room;
+pub use standings::Way;
 
 /// Joins waiting clients with the tunnels that private proxies dial back.
 #[derive(Debug, Default)]
@@ -118,6 +122,13 @@ pub enum Event {
         permanent: bool,
         /// When the bearer wants to be tried again, if it has said so.
         retry_after: Option<Duration>,
+    },
+    /// A bearer tells what has become of a ring's signal that it did take.
+    RingProgressed {
+        /// The ring.
+        ring: RingId,
+        /// What.
+        progress: Progress,
     },
     /// A budget denies a ring by a route or by a client: its signal has not left. Told at once.
     RingDenied {
@@ -250,8 +261,8 @@ pub enum Command {
         outcome: Option<Outcome>,
     },
     /// Follow the ring's signal no longer, and withdraw it if it is still queued at its bearer.
-    /// Every ring by a route that was neither denied nor has failed comes to this: answered, given
-    /// up or outrun.
+    /// Every ring by a route that was neither denied nor has failed, nor was undelivered, comes to
+    /// this: answered, given up or outrun. One that the operator has is to be recalled if it can be.
     Cancel {
         /// The ring.
         ring: RingId,
@@ -319,6 +330,16 @@ pub enum Command {
         client: ClientId,
         /// The tunnel.
         tunnel: TunnelId,
+    },
+    /// Tell the operator that a bearer or a route has failed so often that it is rung last.
+    Sank {
+        /// Which.
+        way: Way,
+    },
+    /// Tell the operator that it works again.
+    Rose {
+        /// Which.
+        way: Way,
     },
     /// Note how a call has ended. Every call of which one signal was not denied comes to this.
     CallEnded {
@@ -414,6 +435,10 @@ impl Switchboard {
                 };
                 let retry = if permanent { None } else { Some(retry_after.unwrap_or_default()) };
                 self.at(id, now, |line, ledger| line.ring_failed(ring, retry, now, ledger));
+            }
+            Event::RingProgressed { ring, progress } => {
+                let Some(&id) = self.ledger.rings.get(&ring) else { return };
+                self.at(id, now, |line, ledger| line.ring_progressed(ring, progress, now, ledger));
             }
             Event::RingDenied { ring, budget, wait } => {
                 let Some(&id) = self.ledger.rings.get(&ring) else { return };

@@ -279,6 +279,6 @@ pub const DOCTOR_FAREWELL: Duration = Duration::from_secs(2);
 pub const HANDED_SIGNALS: usize = 4;
 /// Signals that a client sends by itself for one session, whatever the public proxy says; the next
 /// ends it. Two ladders' worth: a tunnel may be lost before it is joined.
-pub const OWN_SIGNALS: usize = 6;
+pub const OWN_SIGNALS: usize = 2 * ringback_proto::limits::SIGNALS_PER_RING;
 /// How long a client's own bearer may take to end; then its process ends without it.
 pub const OWN_BEARER_END: Duration = Duration::from_secs(5);

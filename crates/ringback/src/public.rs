@@ -23,7 +23,7 @@ use ringback_proto::switchboard::{
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::config::{
     Access, BudgetConfig, Config, Directory, ListedTerminal, PublicConfig, ResponderConfig,
@@ -223,6 +223,7 @@ pub async fn run(
         ringing: BTreeMap::new(),
         trials: Trials::default(),
         wished,
+        late: 0,
         told,
         house: house.clone(),
     };
@@ -327,11 +328,13 @@ struct Role {
     transmitters: BTreeMap<String, Transmitter>,
     clients: BTreeMap<ClientId, Held>,
     tunnels: BTreeMap<TunnelId, mpsc::Sender<Order>>,
-    /// Rings that are followed at a bearer; dropping one withdraws it if it is still queued.
+    /// Rings that are followed at a bearer; dropping one takes its signal back, submitted or not.
     ringing: BTreeMap<RingId, oneshot::Sender<()>>,
     /// Routes that the operator has tried.
     trials: Trials,
     wished: mpsc::Receiver<Wish>,
+    /// Dial-backs that came when nobody awaited them any more.
+    late: u64,
     told: mpsc::Receiver<Happening>,
     house: Arc<House>,
 }
@@ -501,6 +504,12 @@ impl Role {
             Command::Dismiss { tunnel, unproven } => {
                 if let Some(kid) = unproven {
                     warn!(%kid, "RB-PEER: who dials back is not the private_proxy configured");
+                } else {
+                    self.late += 1;
+                    debug!(
+                        so_far = self.late,
+                        "dismissed: a dial-back that is late, or not the first"
+                    );
                 }
                 self.order(tunnel, Order::End(Answer::Gone.encode().to_vec()));
                 self.tunnels.remove(&tunnel);
@@ -530,6 +539,8 @@ impl Role {
                     held.cut.cancel();
                 }
             }
+            Command::Sank { way } => self.sank(way),
+            Command::Rose { way } => self.rose(way),
             Command::CallEnded { call, kid, how } => self.purse.ended(call, kid, how),
         }
     }

@@ -5,6 +5,7 @@
 //! leave is in `line/ringing.rs`, how clients send theirs in `line/own.rs`, what tunnels do in
 //! `line/tunnels.rs`.
 
+mod judging;
 mod own;
 mod ringing;
 mod tunnels;
@@ -19,7 +20,7 @@ use crate::hello::SessionId;
 use crate::refusal::Refusal;
 use crate::terminal::ServiceId;
 
-use super::ladder::Ladder;
+use super::ladder::{Ladder, Step};
 use super::ledger::{Ledger, Waiting};
 use super::paired::Paired;
 use super::{CallEnd, ClientId, Command, LineId, Over, PublicKey, RingId, Terminal, TunnelId};
@@ -92,6 +93,8 @@ struct Rung {
     keys: Option<SessionKeys>,
     sent_at: Instant,
     until: Instant,
+    /// The bearer of its route has not handed it on yet.
+    held: bool,
     /// Neither failed, withdrawn nor lost with the tunnel that carried it.
     outstanding: bool,
 }

@@ -4,6 +4,7 @@
 
 mod budgets;
 mod by_client;
+mod ladder;
 mod probes;
 mod routes;
 mod splices;

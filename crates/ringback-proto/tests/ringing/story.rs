@@ -11,8 +11,8 @@ use ringback_proto::hello::{Hello, Outcome, SessionId, confirm_private};
 use ringback_proto::limits;
 use ringback_proto::secret::Secret;
 use ringback_proto::switchboard::{
-    CallEnd, ClientId, Command, Event, Over, PublicKey, RingId, Room, RoutePlan, Switchboard,
-    Terminal, TunnelId,
+    BearerId, CallEnd, ClientId, Command, Event, Over, Progress, PublicKey, RingId, Room,
+    RoutePlan, Switchboard, Terminal, TunnelId, Way,
 };
 use ringback_proto::terminal::{ServiceId, TenantName};
 
@@ -25,6 +25,8 @@ pub(crate) struct Story {
     pub(crate) terminal: Terminal,
     pub(crate) now: Instant,
     pub(crate) seals: bool,
+    /// Whether bearers hand on at once what they are given.
+    pub(crate) submits: bool,
     /// Where clients come from.
     pub(crate) source: IpAddr,
     /// How calls have ended.
@@ -32,14 +34,14 @@ pub(crate) struct Story {
     ttls: BTreeMap<u64, u16>,
 }
 
-/// A terminal with so many routes of 30 seconds, no linger, a patience of 60 seconds.
+/// A terminal with so many routes of 30 seconds, each by its own bearer, no linger, a patience of 60 seconds.
 pub(crate) fn story(routes: usize) -> Story {
-    let plan = RoutePlan { patience: seconds(30) };
+    let plan = |it| RoutePlan { bearer: BearerId(it), patience: seconds(30) };
     let terminal = Terminal {
         kid: Kid(7),
         tenant: TenantName::default(),
         private_proxy: OURS,
-        routes: vec![plan; routes],
+        routes: (0..routes).map(plan).collect(),
         answer_patience: seconds(60),
         linger: Duration::ZERO,
         spares: 0,
@@ -49,7 +51,8 @@ pub(crate) fn story(routes: usize) -> Story {
     let mut board = Switchboard::new();
     board.make_room(Room::among(1, limits::WAITING_CLIENTS));
     let source = [192, 0, 2, 7].into();
-    Story { board, terminal, source, ended: Vec::new(), now: start(), seals: true, ttls }
+    let (ended, now) = (Vec::new(), start());
+    Story { board, terminal, source, ended, now, seals: true, submits: true, ttls }
 }
 
 /// The same, whose tunnels linger for five minutes, with so many spares.
@@ -98,6 +101,10 @@ impl Story {
     pub(crate) fn fails(&mut self, ring: u64, permanent: bool, after: Option<u64>) -> Vec<String> {
         let retry_after = after.map(seconds);
         self.event(Event::RingFailed { ring: RingId(ring), permanent, retry_after })
+    }
+
+    pub(crate) fn progresses(&mut self, ring: u64, progress: Progress) -> Vec<String> {
+        self.event(Event::RingProgressed { ring: RingId(ring), progress })
     }
 
     /// A good hello that answers `ring`.
@@ -168,6 +175,10 @@ impl Story {
             if self.seals {
                 self.board.handle_event(Event::Sealed { ring, keys: keys(ring) }, self.now);
             }
+            if self.submits {
+                let progress = Progress::Submitted;
+                self.board.handle_event(Event::RingProgressed { ring, progress }, self.now);
+            }
         }
         told
     }
@@ -227,7 +238,16 @@ fn tell(command: &Command) -> String {
         Command::Refuse { client, refusal } => format!("refuse {} {}", client.0, refusal.code()),
         Command::Close { tunnel } => format!("close {}", tunnel.0),
         Command::Cut { client, tunnel } => format!("cut {} from {}", client.0, tunnel.0),
+        Command::Sank { way } => format!("{} sinks", name(*way)),
+        Command::Rose { way } => format!("{} rises", name(*way)),
         Command::CallEnded { .. } => unreachable!("told apart"),
+    }
+}
+
+fn name(way: Way) -> String {
+    match way {
+        Way::Bearer(BearerId(it)) => format!("bearer {it}"),
+        Way::Route(_, route) => format!("route {route}"),
     }
 }
 

@@ -162,6 +162,8 @@ impl Town {
             | Command::Close { .. }
             | Command::Cut { .. }
             | Command::Probe { .. }
+            | Command::Sank { .. }
+            | Command::Rose { .. }
             | Command::Probed { .. }
             | Command::Try { .. }
             | Command::Tried { .. }) => panic!("{other:?}"),

@@ -12,14 +12,17 @@ use ringback_proto::hello::{Hello, Outcome, SessionId, confirm_private};
 use ringback_proto::limits;
 use ringback_proto::secret::Secret;
 use ringback_proto::switchboard::{
-    Call, ClientId, Command, Event, Over, PublicKey, RingId, Room, RoutePlan, Switchboard,
-    Terminal, TunnelId,
+    BearerId, Call, ClientId, Command, Event, Over, Progress, PublicKey, RingId, Room, RoutePlan,
+    Switchboard, Terminal, TunnelId,
 };
 use ringback_proto::terminal::{ServiceId, TenantName};
 
 use crate::chance::Chance;
 use crate::model::{At, Client, EXPORTER, Is, Model, Tunnel};
 use crate::till::{PRICE, Till};
+
+/// The bearer that carries mail: slow, and nothing is lost. All others carry SMS.
+pub(crate) const MAIL: BearerId = BearerId(9);
 
 /// How unkind the world is, in cases of a thousand.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +31,8 @@ pub(crate) struct Weather {
     pub(crate) doubling: u64,
     pub(crate) delay: u64,
     pub(crate) bearer_failure: u64,
+    pub(crate) held: u64,
+    pub(crate) undelivered: u64,
     pub(crate) dead_service: u64,
     pub(crate) cut: u64,
     pub(crate) leaving: u64,
@@ -43,6 +48,7 @@ pub(crate) struct World {
     terminals: Vec<Arc<Terminal>>,
     keys: BTreeMap<Kid, PublicKey>,
     tenants: BTreeMap<Kid, TenantName>,
+    bearers: BTreeMap<Kid, Vec<BearerId>>,
     board: Switchboard,
     pub(crate) model: Model,
     pub(crate) till: Till,
@@ -50,6 +56,12 @@ pub(crate) struct World {
     /// Hellos seen on the wire, for whoever replays them.
     seen: Vec<(PublicKey, Hello)>,
     pub(crate) served_after: Vec<Duration>,
+    /// When bearers are down, and keep what they are given.
+    outages: Vec<(BearerId, Duration, Duration)>,
+    /// What was rung: when, by which bearer, and as which signal of its call.
+    pub(crate) rung: Vec<(Duration, BearerId, usize)>,
+    /// What operators have got: when, and by which bearer.
+    pub(crate) submitted: Vec<(Duration, BearerId)>,
     now: Instant,
     serial: u64,
 }
@@ -59,6 +71,8 @@ enum Happening {
     Leaves(ClientId),
     SignalArrives(RingId),
     BearerFails(RingId),
+    Submitted(RingId),
+    Progresses(RingId, Progress),
     Dials(PublicKey, Hello),
     Opened(TunnelId, Outcome),
     TunnelCut(TunnelId),
@@ -74,18 +88,24 @@ impl World {
         board.make_room(Room::among(1, limits::WAITING_CLIENTS));
         let keys = terminals.iter().map(|it| (it.kid, it.private_proxy)).collect();
         let tenants = terminals.iter().map(|it| (it.kid, it.tenant)).collect();
+        let bearers = |it: &Terminal| it.routes.iter().map(|it| it.bearer).collect();
+        let bearers = terminals.iter().map(|it| (it.kid, bearers(it))).collect();
         Self {
             chance: Chance::new(seed),
             weather,
             terminals: terminals.into_iter().map(Arc::new).collect(),
             keys,
             tenants,
+            bearers,
             board,
             model: Model::default(),
             till: Till::new(rules),
             agenda: BTreeMap::new(),
             seen: Vec::new(),
             served_after: Vec::new(),
+            outages: Vec::new(),
+            rung: Vec::new(),
+            submitted: Vec::new(),
             now: start(),
             serial: 0,
         }
@@ -98,6 +118,11 @@ impl World {
 
     pub(crate) fn is_revoked(&mut self, terminal: usize, after: Duration) {
         self.plan_at(start() + after, Happening::IsRevoked(terminal));
+    }
+
+    /// Lets a bearer be down from one time to another, so long after the start.
+    pub(crate) fn is_down(&mut self, bearer: BearerId, from: Duration, to: Duration) {
+        self.outages.push((bearer, from, to));
     }
 
     pub(crate) fn stops(&mut self, after: Duration) {
@@ -165,6 +190,11 @@ impl World {
                 let permanent = self.chance.permille(300);
                 let retry_after = self.chance.permille(500).then(|| self.chance.span(0, 20_000));
                 self.tell(Event::RingFailed { ring, permanent, retry_after });
+            }
+            Happening::Submitted(ring) => self.operator_has(ring),
+            Happening::Progresses(ring, progress) => {
+                self.model.progressed(ring, progress);
+                self.tell(Event::RingProgressed { ring, progress });
             }
             Happening::Dials(peer, hello) => self.hello(peer, hello),
             Happening::Opened(tunnel, outcome) => {
@@ -328,6 +358,8 @@ impl World {
                 | Command::Dismiss { .. }
                 | Command::Refuse { .. }
                 | Command::Close { .. }
+                | Command::Sank { .. }
+                | Command::Rose { .. }
                 | Command::Cut { .. } => {}
             }
         }
@@ -344,6 +376,7 @@ impl World {
             Ok(()) => {
                 if !call.is_by_client() {
                     self.model.calls_begun.insert(call.id);
+                    self.rung.push((self.now - start(), self.bearer(ring), call.signal));
                 }
                 self.send(ring, over);
             }
@@ -371,15 +404,54 @@ impl World {
             }
             return;
         }
+        let (at, bearer) = (self.now - start(), self.bearer(ring));
+        let down = |it: &&(BearerId, Duration, Duration)| it.0 == bearer && it.1 <= at && at < it.2;
+        if let Some((_, _, until)) = self.outages.iter().find(down) {
+            return self.plan_at(start() + *until, Happening::Submitted(ring));
+        }
+        let most = if self.chance.permille(self.weather.held) { 90_000 } else { 400 };
+        self.plan(10, most, Happening::Submitted(ring));
+    }
+
+    /// A bearer hands a signal on, unless it was taken back.
+    fn operator_has(&mut self, ring: RingId) {
+        if self.model.rings[&ring].cancelled {
+            return;
+        }
+        let bearer = self.bearer(ring);
+        self.submitted.push((self.now - start(), bearer));
+        let unsure = self.chance.permille(self.weather.held);
+        let progress = if unsure { Progress::Unknown } else { Progress::Submitted };
+        self.model.progressed(ring, progress);
+        self.tell(Event::RingProgressed { ring, progress });
+        if self.chance.permille(self.weather.undelivered) {
+            let event = Happening::Progresses(ring, Progress::Undelivered);
+            return self.plan(0, 5_000, event);
+        }
+        let late = self.chance.permille(self.weather.delay);
+        if bearer == MAIL {
+            let most = if late { 600_000 } else { 40_000 };
+            return self.plan(3_000, most, Happening::SignalArrives(ring));
+        }
         let copies = 1 + u64::from(self.chance.permille(self.weather.doubling));
         for _ in 0..copies {
             if self.chance.permille(self.weather.loss) {
                 continue;
             }
-            let late = self.chance.permille(self.weather.delay);
             let most = if late { 3 * 3600 * 1000 } else { 6_000 };
             self.plan(1_500, most, Happening::SignalArrives(ring));
+            if self.chance.permille(self.weather.held) {
+                let event = Happening::Progresses(ring, Progress::Delivered);
+                self.plan(6_000, 20_000, event);
+            }
         }
+    }
+
+    /// What carries a ring by a route.
+    fn bearer(&self, ring: RingId) -> BearerId {
+        let it = &self.model.rings[&ring];
+        let Over::Route(route) = it.over else { panic!("a ring over a tunnel has no bearer") };
+        self.bearers[&it.kid][route]
     }
 
     fn open(&mut self, tunnel: TunnelId) {
@@ -411,13 +483,14 @@ impl World {
     }
 }
 
-/// One terminal with so many routes of 30 seconds, that does not linger.
+/// One terminal with so many routes of 30 seconds, each by its own operator, that does not linger.
 pub(crate) fn terminal(kid: u32, routes: usize) -> Terminal {
+    let plan = |it| RoutePlan { bearer: BearerId(it), patience: Duration::from_secs(30) };
     Terminal {
         kid: Kid(kid),
         tenant: TenantName::default(),
         private_proxy: PublicKey([kid as u8; 44]),
-        routes: vec![RoutePlan { patience: Duration::from_secs(30) }; routes],
+        routes: (0..routes).map(plan).collect(),
         answer_patience: Duration::from_secs(60),
         linger: Duration::ZERO,
         spares: 0,

@@ -13,7 +13,7 @@ use ringback_proto::dns::Published;
 use ringback_proto::gate::Level;
 use ringback_proto::limits::WAITING_CLIENTS_PER_TERMINAL;
 use ringback_proto::refusal::Refusal;
-use ringback_proto::switchboard::{PublicKey, RoutePlan, Terminal};
+use ringback_proto::switchboard::{BearerId, PublicKey, RoutePlan, Terminal};
 use ringback_proto::terminal::{CallNumber, Callee, ServiceId, TenantName, TerminalName};
 
 use super::access::{self, Access};
@@ -446,7 +446,9 @@ impl Reader<'_> {
             if let (Some(bearer), Some(to)) = (bearer, to) {
                 let binary = form.as_deref() == Some("binary");
                 let price = self.defaults.prices.get(&bearer).copied().unwrap_or_default();
-                routes.push((Route { bearer, to, binary, price }, RoutePlan { patience }));
+                let place = self.defaults.bearers.keys().position(|it| *it == bearer);
+                let plan = RoutePlan { bearer: BearerId(place.unwrap_or_default()), patience };
+                routes.push((Route { bearer, to, binary, price }, plan));
             }
             route.finish();
         }

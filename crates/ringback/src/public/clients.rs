@@ -277,7 +277,9 @@ mod tests {
     use ringback_proto::gate::{Shown, Source, admit};
     use ringback_proto::hello::{Hello, Outcome, confirm_private};
     use ringback_proto::secret::Secret;
-    use ringback_proto::switchboard::{Command, PublicKey, RoutePlan, Switchboard, Terminal};
+    use ringback_proto::switchboard::{
+        BearerId, Command, PublicKey, RoutePlan, Switchboard, Terminal,
+    };
     use ringback_proto::terminal::{ServiceId, TenantName};
     use tokio::sync::oneshot;
 
@@ -329,7 +331,7 @@ mod tests {
             kid: Kid(7),
             tenant: TenantName::default(),
             private_proxy: peer,
-            routes: vec![RoutePlan { patience: Duration::from_secs(30) }],
+            routes: vec![RoutePlan { bearer: BearerId(0), patience: Duration::from_secs(30) }],
             answer_patience: Duration::from_secs(60),
             linger: Duration::ZERO,
             spares: 0,
@@ -373,6 +375,8 @@ mod tests {
             | Command::Refuse { .. }
             | Command::Close { .. }
             | Command::Cut { .. }
+            | Command::Sank { .. }
+            | Command::Rose { .. }
             | Command::CallEnded { .. } => None,
         });
         splice.last().expect("a splice")

@@ -56,6 +56,7 @@ impl Line {
                 keys: None,
                 sent_at: now,
                 until: client.give_up_at,
+                held: false,
                 outstanding: true,
             };
             self.ring(rung, session, (signal, Some(Call::by_client(signal))), now, ledger);

@@ -12,7 +12,7 @@ use crate::limits;
 use crate::refusal::{Budget, Refusal};
 use crate::terminal::ServiceId;
 
-use super::{CallEnd, Calling, ClientId, Ladder, Ledger, Line, OpenCall, Rung};
+use super::{CallEnd, Calling, ClientId, Ladder, Ledger, Line, OpenCall, Rung, Step};
 use crate::switchboard::{Call, Command, Over, RingId, TunnelId};
 
 impl Line {
@@ -43,7 +43,9 @@ impl Line {
         match rung.over {
             Over::Route(route) => {
                 let Calling::Routes(ladder) = &mut self.calling else { return };
-                ladder.failed(route, retry, now);
+                if ladder.failed(route, retry, now) {
+                    self.route_failed(route, now, ledger);
+                }
                 self.climb(now, ledger);
             }
             Over::Tunnel { .. } => self.wait_no_more(now, ledger),
@@ -147,34 +149,51 @@ impl Line {
         let Some(ends_at) = self.rung_for().map(|(_, it)| it.give_up_at).max() else { return };
         self.withdraw(ledger);
         self.end_call(CallEnd::Abandoned, ledger);
-        self.calling = Calling::Routes(Ladder::new(Arc::clone(&self.terminal), ends_at, now));
+        let order = ledger.standings.order(&self.terminal, now);
+        let ladder = Ladder::new(Arc::clone(&self.terminal), order, ends_at, now);
+        self.calling = Calling::Routes(ladder);
         self.climb(now, ledger);
     }
 
-    /// Sends the signal that is due, if one is, on behalf of whoever has waited longest.
+    /// Sends the signal that is due, if one is, and notes what fails for want of one.
     pub(super) fn climb(&mut self, now: Instant, ledger: &mut Ledger) {
+        while self.rung_for().next().is_some()
+            && let Calling::Routes(ladder) = &mut self.calling
+            && let Some(step) = ladder.step(now)
+        {
+            match step {
+                Step::Signal { route, attempt } => return self.signal(route, attempt, now, ledger),
+                Step::Held { route } => self.route_held(route, now, ledger),
+                Step::Failed { route } => self.route_failed(route, now, ledger),
+            }
+        }
+    }
+
+    /// Sends a signal by a route, on behalf of whoever has waited longest.
+    fn signal(&mut self, route: usize, attempt: usize, now: Instant, ledger: &mut Ledger) {
         let Some((_, client)) = self.rung_for().next() else { return };
         let (service, session) = (client.service, Some(client.session));
         let admitted = Arc::clone(&client.admitted);
         let Calling::Routes(ladder) = &mut self.calling else { return };
-        let Some(step) = ladder.step(now) else { return };
         let rung = Rung {
-            over: Over::Route(step.route),
+            over: Over::Route(route),
             service,
             client: None,
             admitted,
             keys: None,
             sent_at: now,
             until: ladder.ends_at(),
+            held: true,
             outstanding: true,
         };
         if ledger.is_full_for(self.id) {
-            return;
+            // As if it were lost: there is no bearer to wait for.
+            return ladder.taken(route, now);
         }
         let call = self.call.get_or_insert_with(|| OpenCall { id: ledger.next_call(), signals: 0 });
         call.signals += 1;
         let call = Call { id: call.id, signal: call.signals };
-        self.ring(rung, session, (step.attempt, Some(call)), now, ledger);
+        self.ring(rung, session, (attempt, Some(call)), now, ledger);
     }
 
     /// Tells how the call has ended, if one was made.
@@ -197,8 +216,8 @@ impl Line {
         let until = now + limits::TUNNEL_RING_TTL;
         let rung = |spare, client, service, admitted| {
             let over = Over::Tunnel { tunnel, spare };
-            let (keys, sent_at, outstanding) = (None, now, true);
-            Rung { over, service, client, admitted, keys, sent_at, until, outstanding }
+            let (keys, sent_at, held, outstanding) = (None, now, false, true);
+            Rung { over, service, client, admitted, keys, sent_at, until, held, outstanding }
         };
         let covered = |id| self.rings.values().any(|it| it.client == Some(id) && it.outstanding);
         let uncovered = self.queue.iter().copied().filter(|id| !covered(*id));

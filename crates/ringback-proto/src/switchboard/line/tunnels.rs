@@ -8,11 +8,10 @@ use crate::limits;
 use crate::refusal::Refusal;
 
 use super::{
-    CallEnd, Calling, Client, Duty, Ledger, Line, Over, OwnRings, Paired, PublicKey, Tunnel,
-    Waiting,
+    CallEnd, Calling, Client, Duty, Ledger, Line, OwnRings, Paired, PublicKey, Tunnel, Waiting,
 };
 use crate::switchboard::paired::Heard;
-use crate::switchboard::{ClientId, Command, RingId, TunnelId};
+use crate::switchboard::{ClientId, Command, Over, RingId, TunnelId};
 
 impl Line {
     /// Lets in whoever proves to have opened the signal of `ring`; a hello that proves less costs
@@ -36,6 +35,9 @@ impl Line {
         };
         let Some(mut rung) = self.consume(ring, ledger) else { return };
         rung.withdraw(ring, ledger);
+        if let Over::Route(route) = rung.over {
+            self.route_answered(route, rung.held, now, ledger);
+        }
 
         let connected = outcome == Outcome::Connected;
         let refusal = Refusal::of(outcome);
