@@ -157,9 +157,10 @@ impl Role {
             call: Call::PROBE,
         };
         let paid = self.purse.pay(&charge)?;
-        let (signal, keys) = self.seal(&terminal, Purpose::Probe, ServiceId(0), ttl_seconds)?;
-        self.switchboard.handle_event(Event::Sealed { ring, keys }, clock::now());
         let route = terminal.routes.first().context("no such route")?;
+        let wanted = (Purpose::Probe, ServiceId(0), ttl_seconds);
+        let (signal, keys) = self.seal(&terminal, &route.named, wanted)?;
+        self.switchboard.handle_event(Event::Sealed { ring, keys }, clock::now());
         self.transmit(route, &signal, (ring, ttl_seconds), &paid)
     }
 
@@ -168,7 +169,7 @@ impl Role {
         // Who was not even rung has heard why.
         let Some(told) = self.changing.proving.remove(&kid) else { return };
         let Some(keyring) = self.changing.keyring.clone().filter(|_| answered) else {
-            warn!(%kid, "RB-UNPROVED: nobody has dialed back: see that the number is the terminal's");
+            warn!(%kid, "RB-UNPROVED: nobody has dialed back: see that the number or mail address is the terminal's");
             return tell(told.as_ref(), Word::NoAnswer);
         };
         let house = self.house.clone();

@@ -53,8 +53,13 @@ impl Role {
             }
             Err(fault @ Unpaid::Unwritten(_)) => return Err(fault.into()),
         };
-        let (service, ttl_seconds) = (wanted.service, wanted.ttl_seconds);
-        let (signal, session_keys) = self.seal(&terminal, Purpose::Access, service, ttl_seconds)?;
+        let named = match wanted.over {
+            Over::Route(place) => &terminal.routes.get(place).context("no such route")?.named,
+            Over::Tunnel { .. } => terminal.callees.first(),
+        };
+        let ttl_seconds = wanted.ttl_seconds;
+        let access = (Purpose::Access, wanted.service, ttl_seconds);
+        let (signal, session_keys) = self.seal(&terminal, named, access)?;
         let id = session_keys.sid.signal_id();
         let event = Event::Sealed { ring: wanted.ring, keys: session_keys };
         self.switchboard.handle_event(event, clock::now());
@@ -92,9 +97,8 @@ impl Role {
     pub(super) fn seal(
         &mut self,
         terminal: &ListedTerminal,
-        purpose: Purpose,
-        service: ServiceId,
-        ttl_seconds: u16,
+        named: &Callee,
+        (purpose, service, ttl_seconds): (Purpose, ServiceId, u16),
     ) -> anyhow::Result<(Signal, SessionKeys)> {
         let unix_seconds = clock::unix_seconds();
         let request = AccessRequest {
@@ -105,7 +109,7 @@ impl Role {
             ttl_seconds,
             service,
             public_proxy: terminal.announce,
-            callee: terminal.callee.clone(),
+            callee: named.clone(),
             key: Secret::new(keys::random()?),
         };
         Ok(seal(&request, &terminal.key, keys::random()?)?)
@@ -126,7 +130,7 @@ impl Role {
             Body::Text(signal.to_text())
         };
         let valid_for = Duration::from_secs(ttl_seconds.into());
-        let to = Callee::Number(route.to.clone());
+        let to = route.to.clone();
         let submission = transmitter.ring(Message { to, body, valid_for });
         let (withdraw, withdrawn) = oneshot::channel();
         self.ringing.insert(ring, withdraw);
