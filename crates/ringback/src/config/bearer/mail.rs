@@ -42,7 +42,8 @@ pub(super) fn read(section: &mut Section<'_>, name: Option<&str>, state: &Path) 
     }
     let roots = section.file("tls_roots", read_roots);
     let submission = read_submission(section, roots.as_ref());
-    let mailbox = read_mailbox(section, roots.as_ref(), &state.join(format!("{}.mailbox", name?)));
+    let bookmarks = state.join(format!("{}.mailbox", name.unwrap_or_default()));
+    let mailbox = read_mailbox(section, roots.as_ref(), &bookmarks);
     Some(Config { submission: submission?, mailbox: mailbox? })
 }
 
@@ -94,20 +95,12 @@ fn read_mailbox(
     let account = read_account(section, &MAILBOX);
     let server = read_server(section, &MAILBOX, roots);
     let folders = read_folders(section);
-    let handled: Option<String> = section.text("handled");
-    let handled = match handled.as_deref() {
-        None | Some("mark") => Handled::Mark,
-        Some("delete") => Handled::Delete,
-        Some(_) => {
-            section.wrong("handled", "must be \"mark\" or \"delete\"");
-            return None;
-        }
-    };
+    let handled = read_handled(section);
     let idle = section.seconds("idle_seconds", 30, 1680, 300);
     let poll = section.seconds("poll_seconds", 5, 3600, 15);
     let mailbox = Mailbox::new(server?, account?, bookmarks.to_owned());
     let folders = folders.unwrap_or_else(|| mailbox.folders.clone());
-    Some(Some(Mailbox { folders, handled, idle, poll, ..mailbox }))
+    Some(Some(Mailbox { folders, handled: handled?, idle, poll, ..mailbox }))
 }
 
 type Roots = Arc<rustls::ClientConfig>;
@@ -143,6 +136,18 @@ fn read_account(section: &mut Section<'_>, keys: &Keys) -> Option<Account> {
             .wrong(keys.user, "user and password have 1 to 255 octets, and no control characters");
     }
     account
+}
+
+fn read_handled(section: &mut Section<'_>) -> Option<Handled> {
+    let handled: Option<String> = section.text("handled");
+    match handled.as_deref() {
+        None | Some("mark") => Some(Handled::Mark),
+        Some("delete") => Some(Handled::Delete),
+        Some(_) => {
+            section.wrong("handled", "must be \"mark\" or \"delete\"");
+            None
+        }
+    }
 }
 
 /// `None` if they are left to the bearer.
