@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 mod access;
 mod bearer;
 mod budget;
+mod callees;
 mod clients;
 mod contact;
 mod directory;

@@ -346,7 +346,7 @@ fn subscribers(config: &PrivateConfig, state: &Path) -> anyhow::Result<Vec<Subsc
         });
         subscribers.push(Subscriber {
             key: subscription.key.clone(),
-            callee: vec![subscription.callee.clone()],
+            callee: subscription.callees.all(),
             public_proxies: listed.collect(),
             fleets: fleets.collect(),
             services: subscription.services.keys().copied().collect(),

@@ -20,6 +20,7 @@ use ringback_proto::refusal::Refusal;
 use ringback_proto::switchboard::{
     ClientId, Command, Event, Paired, PublicKey, RingId, Room, Switchboard, TunnelId,
 };
+use ringback_proto::terminal::Callee;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -128,6 +129,8 @@ enum Happening {
 struct Held {
     id: ClientId,
     caller: Caller,
+    /// The terminal's address that it rings by itself, if it does.
+    rings: Option<Callee>,
     /// Holds one, beside the signals that the client sends by itself: the next is given only after
     /// the client has told that the one before failed.
     verdicts: mpsc::Sender<Verdict>,

@@ -14,28 +14,39 @@ use ringback_proto::mail::bookmark::Bookmark;
 use ringback_proto::mail::imap::Folder;
 use tracing::{error, warn};
 
+use crate::health::{Reporter, Verdict};
 use crate::limits::BOOKMARK_OCTETS;
+
+/// What the finding is called.
+pub(super) const BOOKMARKS: &str = "bookmarks";
 
 /// Bookmarks by folder; clones are the same.
 #[derive(Clone)]
 pub(super) struct Bookmarks {
     file: PathBuf,
+    reporter: Arc<Reporter>,
     folders: Arc<Mutex<BTreeMap<Folder, Bookmark>>>,
 }
 
 impl Bookmarks {
-    pub(super) async fn open(file: PathBuf) -> Self {
+    /// Reads the file, and writes it again at once: whether it can be kept is better known early.
+    pub(super) async fn open(file: PathBuf, reporter: Arc<Reporter>) -> Self {
         let reading = file.clone();
         let text = tokio::task::spawn_blocking(move || read(&reading)).await;
-        let folders = match text.map_err(io::Error::other).flatten() {
-            Ok(text) => text.lines().filter_map(parse).collect(),
-            Err(fault) if fault.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
+        let (folders, readable) = match text.map_err(io::Error::other).flatten() {
+            Ok(text) => (text.lines().filter_map(parse).collect(), true),
+            Err(fault) if fault.kind() == io::ErrorKind::NotFound => (BTreeMap::new(), true),
             Err(fault) => {
                 warn!(%fault, file = %file.display(), "a mailbox's bookmarks cannot be read");
-                BTreeMap::new()
+                reporter.found(BOOKMARKS, Verdict::Bad, format!("cannot be read: {fault}"));
+                (BTreeMap::new(), false)
             }
         };
-        Self { file, folders: Arc::new(Mutex::new(folders)) }
+        let bookmarks = Self { file, reporter, folders: Arc::new(Mutex::new(folders)) };
+        if readable {
+            bookmarks.write().await;
+        }
+        bookmarks
     }
 
     pub(super) fn of(&self, folder: &Folder) -> Option<Bookmark> {
@@ -45,7 +56,11 @@ impl Bookmarks {
     /// Keeps a bookmark. Where the disk fails mails are heard once more after a restart.
     pub(super) async fn keep(&self, folder: &Folder, bookmark: &Bookmark) {
         lock(&self.folders).insert(folder.clone(), bookmark.clone());
-        let Self { file, folders } = self.clone();
+        self.write().await;
+    }
+
+    async fn write(&self) {
+        let Self { file, reporter, folders } = self.clone();
         let writing = tokio::task::spawn_blocking(move || {
             // Whoever writes last writes the newest of all, since it is locked meanwhile.
             let folders = lock(&folders);
@@ -53,8 +68,14 @@ impl Bookmarks {
             let text: String = folders.iter().map(line).collect();
             replace(&file, text.as_bytes())
         });
-        if let Err(fault) = writing.await.map_err(io::Error::other).flatten() {
-            error!(%fault, "RB-MAIL: a mailbox's bookmarks cannot be kept");
+        match writing.await.map_err(io::Error::other).flatten() {
+            Ok(()) => reporter.found(BOOKMARKS, Verdict::Good, "kept"),
+            Err(fault) => {
+                error!(%fault, "RB-MAIL: a mailbox's bookmarks cannot be kept");
+                let cure =
+                    "make the state folder writable, or mails are heard again after a restart";
+                reporter.found(BOOKMARKS, Verdict::Bad, format!("cannot be kept: {fault}: {cure}"));
+            }
         }
     }
 }

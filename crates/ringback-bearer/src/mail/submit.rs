@@ -20,35 +20,53 @@ use super::Submission;
 use super::pause::Pause;
 use super::smtp::{Parcel, Talk, open};
 use super::wire::{Fault, Secured};
+use crate::health::{Reporter, Verdict};
 use crate::limits::{
     FAREWELL_PATIENCE, MAIL_AGAIN, MAIL_CONNECTIONS, MAIL_KEPT, MAIL_TRIES, MAILS_UNDER_WAY,
 };
 use crate::{Body, Delivery, Failure, Order};
 
+/// What the finding is called.
+pub(super) const SUBMISSION: &str = "submission";
+
 pub(super) struct Office {
     config: Submission,
+    reporter: Arc<Reporter>,
     shutdown: CancellationToken,
     connections: Semaphore,
     /// Connections that nobody uses, and since when.
     kept: Mutex<Vec<(Talk<Secured>, Instant)>>,
     /// Held by who connects: one at a time.
     pause: Mutex<Pause>,
+    /// Whether the last attempt to connect failed.
+    failing: AtomicBool,
+    /// Whether a task is about to find out if the server can be used.
+    checking: AtomicBool,
 }
 
 impl Office {
-    pub(super) fn new(config: Submission, shutdown: CancellationToken) -> Arc<Self> {
+    pub(super) fn new(
+        config: Submission,
+        reporter: Arc<Reporter>,
+        shutdown: CancellationToken,
+    ) -> Arc<Self> {
         Arc::new(Self {
             config,
+            reporter,
             shutdown,
             connections: Semaphore::new(MAIL_CONNECTIONS),
             kept: Mutex::default(),
             pause: Mutex::new(Pause::new()),
+            failing: AtomicBool::new(true),
+            checking: AtomicBool::new(false),
         })
     }
 
     pub(super) async fn run(self: Arc<Self>, mut orders: mpsc::Receiver<Order>) {
         let mut under_way = JoinSet::new();
-        let mut used = false;
+        let mut used = true;
+        let office = self.clone();
+        under_way.spawn(async move { office.check().await }.instrument(Span::current()));
         loop {
             tokio::select! {
                 () = self.shutdown.cancelled() => break,
@@ -72,8 +90,28 @@ impl Office {
         self.close_kept().await;
     }
 
-    /// One mail's story, until it is told or nobody wants to hear it any more.
+    /// Connects while the server is not known to be usable, so that it is known before the next mail.
+    async fn check(&self) {
+        if !self.failing.load(Ordering::Relaxed) || self.checking.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let checking = async {
+            let _connection = self.connections.acquire().await;
+            let talk = self.connect().await;
+            self.keep(talk).await;
+        };
+        self.shutdown.run_until_cancelled(checking).await;
+        self.checking.store(false, Ordering::Relaxed);
+    }
+
+    /// One mail's story; the server is looked for again if it was not found.
     async fn deliver(self: Arc<Self>, order: Order) {
+        self.tell(order).await;
+        self.check().await;
+    }
+
+    /// Tells a mail's story, until its end or until nobody wants to hear it any more.
+    async fn tell(&self, order: Order) {
         let (id, parcel) = match self.parcel(&order) {
             Ok(parcel) => parcel,
             Err(failure) => return order.tell(Delivery::Failed(failure)),
@@ -128,7 +166,7 @@ impl Office {
             }
             // A kept connection may have died of old age; a new one tells of the server.
             if fresh {
-                fault.complain();
+                self.failed(&fault);
                 self.pause.lock().await.lengthen(false);
             }
         }
@@ -145,6 +183,14 @@ impl Office {
                 Ok(talk) => {
                     pause.forget();
                     info!("logged in");
+                    self.failing.store(false, Ordering::Relaxed);
+                    let known = self.config.account.is_some();
+                    let text = if known {
+                        "logged in, over TLS"
+                    } else {
+                        "reached over TLS, without a login"
+                    };
+                    self.reporter.found(SUBMISSION, Verdict::Good, text);
                     return talk;
                 }
                 Err(fault) => fault,
@@ -152,8 +198,14 @@ impl Office {
             if fault.is_login() {
                 pause.lengthen(true);
             }
-            fault.complain();
+            self.failed(&fault);
         }
+    }
+
+    fn failed(&self, fault: &Fault) {
+        fault.complain();
+        self.failing.store(true, Ordering::Relaxed);
+        self.reporter.found(SUBMISSION, Verdict::Bad, fault.advice());
     }
 
     async fn take_kept(&self) -> Option<Talk<Secured>> {

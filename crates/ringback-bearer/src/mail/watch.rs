@@ -19,8 +19,10 @@ use super::Mailbox;
 use super::bookmarks::Bookmarks;
 use super::imap::{Talk, open};
 use super::pause::Pause;
+use super::standing::Standings;
 use super::wire::{Fault, Secured};
 use crate::Heard;
+use crate::health::{Reporter, Verdict};
 use crate::limits::MAILBOX_IDLE;
 
 pub(super) struct Watch {
@@ -31,6 +33,7 @@ pub(super) struct Watch {
     bookmark: Option<Bookmark>,
     hearing: mpsc::Sender<Heard>,
     pause: Pause,
+    standings: Standings,
 }
 
 impl Watch {
@@ -38,10 +41,12 @@ impl Watch {
     pub(super) async fn all(
         config: Mailbox,
         hearing: mpsc::Sender<Heard>,
+        reporter: Arc<Reporter>,
         shutdown: CancellationToken,
     ) {
         let config = Arc::new(config);
-        let bookmarks = Bookmarks::open(config.bookmarks.clone()).await;
+        let bookmarks = Bookmarks::open(config.bookmarks.clone(), reporter.clone()).await;
+        let standings = Standings::new(reporter, config.folders.iter().cloned());
         let mut watches = JoinSet::new();
         for folder in &config.folders {
             let watch = Self {
@@ -51,6 +56,7 @@ impl Watch {
                 bookmark: bookmarks.of(folder),
                 hearing: hearing.clone(),
                 pause: Pause::new(),
+                standings: standings.clone(),
             };
             let span = info_span!("folder", name = folder.as_str());
             watches.spawn(watch.run(shutdown.clone()).instrument(span));
@@ -69,6 +75,7 @@ impl Watch {
                 Err(fault) = self.watch() => fault,
             };
             fault.complain();
+            self.standings.found(&self.folder, Verdict::Bad, fault.advice());
             self.pause.lengthen(fault.is_login());
             shutdown.run_until_cancelled(self.pause.over()).await;
         }
@@ -88,6 +95,15 @@ impl Watch {
             }
         }
         debug!("watching");
+        let (verdict, text) = match talk.is_told() {
+            true => (Verdict::Good, "waited for, with IDLE".to_owned()),
+            false => {
+                let seconds = self.config.poll.as_secs();
+                let text = format!("asked every {seconds} s: its server does not offer IDLE");
+                (Verdict::Doubtful, text)
+            }
+        };
+        self.standings.found(&self.folder, verdict, text);
         self.pause.forget();
         loop {
             self.catch_up(&mut talk).await?;

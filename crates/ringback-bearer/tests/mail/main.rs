@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+mod health;
 mod hearing;
 mod middleman;
 mod party;

@@ -21,7 +21,7 @@ pub fn own_bearer(file: &Path, kind: &str) -> Result<Bearer, Mistakes> {
 
 fn read(root: &mut Section<'_>, kind: &str) -> Option<Bearer> {
     let mut tables = root.sections("bearer");
-    let bearers = bearer::read_all(root, None);
+    let bearers = bearer::read_all(root, None, Path::new("."));
     let [table] = tables.as_mut_slice() else {
         root.wrong("bearer", "must be one table: a client rings by one bearer");
         return None;

@@ -112,11 +112,11 @@ async fn hold(house: Arc<House>, from: SocketAddr, guest: Guest, session: Sessio
         terminal: wish.terminal.terminal.clone(),
         service: wish.service.id,
         admitted: admitted.clone(),
-        rings_itself,
+        rings_itself: rings_itself.is_some(),
     };
     let (verdicts, mut told) = mpsc::channel(1 + HANDED_SIGNALS);
     let cut = CancellationToken::new();
-    let held = Held { id: client, caller, verdicts, cut: cut.clone() };
+    let held = Held { id: client, caller, rings: rings_itself, verdicts, cut: cut.clone() };
     let _ = house.happenings.send(Happening::ClientArrived { event, client: held }).await;
     let waited = tokio::select! {
         biased;

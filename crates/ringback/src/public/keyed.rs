@@ -11,7 +11,7 @@ use ringback_proto::door::{Reply, Request, Want};
 use ringback_proto::gate::{Admitted, Identity, Level, Shown, Source, admit};
 use ringback_proto::refusal::Refusal;
 use ringback_proto::switchboard::PublicKey;
-use ringback_proto::terminal::{Callee, ServiceId};
+use ringback_proto::terminal::{Callee, Callees, ServiceId};
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::debug;
 
@@ -38,7 +38,7 @@ pub(super) async fn serve(
     match let_in(&house, tunnel.peer(), &request, from) {
         Ok((wish, admitted, seat)) => {
             drop(place);
-            let rings_itself = by_itself(request.want);
+            let rings_itself = rings_itself(&wish.terminal.callees, request.want);
             let guest = Guest { stream: tunnel.into(), wish, admitted, rings_itself, seat };
             clients::begin(house, from, guest).await;
         }
@@ -68,7 +68,7 @@ fn let_in(
             Err(armed.map_or(refused(Refusal::NotArmed), Reply::Armed))
         }
         Want::Connect | Want::RingNumber | Want::RingMail => {
-            if !may_ring_so(&service, &shown, &terminal.callee, request.want) {
+            if !may_ring_so(&service, &shown, &terminal.callees, request.want) {
                 return Err(refused(Refusal::NoOwnRing));
             }
             let admitted = admit(service.access.level, shown, source);
@@ -80,24 +80,23 @@ fn let_in(
     }
 }
 
-/// Whether a client wants to ring by a bearer of its own.
-fn by_itself(want: Want) -> bool {
+/// The terminal's address that a client wants to ring by a bearer of its own, if it does and there is
+/// one.
+fn rings_itself(callees: &Callees, want: Want) -> Option<Callee> {
     match want {
-        Want::Connect | Want::Knock => false,
-        Want::RingNumber | Want::RingMail => true,
+        Want::Connect | Want::Knock => None,
+        Want::RingNumber => callees.number().cloned().map(Callee::Number),
+        Want::RingMail => callees.mail().cloned().map(Callee::Mail),
     }
 }
 
-/// Whether a client that wants to ring by itself may, and by a bearer that leads to the terminal.
-/// Only who may is told whom to ring.
-fn may_ring_so(service: &ListedService, shown: &Shown, callee: &Callee, want: Want) -> bool {
-    let leads = match (want, callee) {
-        (Want::Connect | Want::Knock, _) => return true,
-        (Want::RingNumber, Callee::Number(_)) | (Want::RingMail, Callee::Mail(_)) => true,
-        (Want::RingNumber, Callee::Mail(_)) | (Want::RingMail, Callee::Number(_)) => false,
-    };
+/// Whether a client may ring as it wants to: by no bearer of its own, or by one that leads there.
+fn may_ring_so(service: &ListedService, shown: &Shown, callees: &Callees, want: Want) -> bool {
+    if matches!(want, Want::Connect | Want::Knock) {
+        return true;
+    }
     let may = matches!(shown, Shown::ClientKey(it) if service.access.may_ring.contains(it));
-    leads && may
+    may && rings_itself(callees, want).is_some()
 }
 
 /// Terminal and service, and what the client has shown for them.
@@ -229,8 +228,8 @@ mod tests {
 
     #[test]
     fn only_who_may_rings_by_itself_and_only_where_its_bearer_leads() {
-        let number = Callee::Number(CallNumber::parse("+15550100777").unwrap());
-        let mail = Callee::Mail(MailAddress::parse("car7@fleet.example").unwrap());
+        let number = Callees::new(CallNumber::parse("+15550100777").ok(), None).unwrap();
+        let mail = Callees::new(None, MailAddress::parse("car7@fleet.example").ok()).unwrap();
         let lee = Shown::ClientKey(Identity::parse("lee").unwrap());
         let mut listed = service(1, Level::EndToEnd, &[LEE]);
         for want in [Want::RingNumber, Want::RingMail] {

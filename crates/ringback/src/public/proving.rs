@@ -184,7 +184,8 @@ impl Role {
             call: Call::PROBE,
         };
         let paid = self.purse.pay(&charge)?;
-        let (signal, keys) = self.seal(&terminal, purpose, service, ttl_seconds)?;
+        let wanted = (purpose, service, ttl_seconds);
+        let (signal, keys) = self.seal(&terminal, &route.named, wanted)?;
         self.switchboard.handle_event(Event::Sealed { ring, keys }, clock::now());
         if let Some(told) = &told {
             trying::tell_rung(told, &terminal, (place, service), ttl_seconds);
@@ -197,7 +198,7 @@ impl Role {
         // Who was not even rung has heard why.
         let Some(told) = self.changing.proving.remove(&kid) else { return };
         let Some(keyring) = self.changing.keyring.clone().filter(|_| answered) else {
-            warn!(%kid, "RB-UNPROVED: nobody has dialed back: see that the number is the terminal's");
+            warn!(%kid, "RB-UNPROVED: nobody has dialed back: see that the number or mail address is the terminal's");
             return tell(told.as_ref(), Word::NoAnswer);
         };
         let house = self.house.clone();

@@ -56,8 +56,14 @@ impl Role {
             }
             Err(fault @ Unpaid::Unwritten(_)) => return Err(fault.into()),
         };
-        let (service, ttl_seconds) = (wanted.service, wanted.ttl_seconds);
-        let (signal, session_keys) = self.seal(&terminal, Purpose::Access, service, ttl_seconds)?;
+        let named = match wanted.over {
+            Over::Route(place) => &terminal.routes.get(place).context("no such route")?.named,
+            Over::Tunnel { .. } => terminal.callees.first(),
+            Over::Client(client) => &self.errand_of(client)?.clone(),
+        };
+        let ttl_seconds = wanted.ttl_seconds;
+        let access = (Purpose::Access, wanted.service, ttl_seconds);
+        let (signal, session_keys) = self.seal(&terminal, named, access)?;
         let id = session_keys.sid.signal_id();
         let event = Event::Sealed { ring: wanted.ring, keys: session_keys };
         self.switchboard.handle_event(event, clock::now());
@@ -77,7 +83,7 @@ impl Role {
             Over::Client(client) => {
                 let paid = paid.context("an uncounted ring")?;
                 let valid_for = Duration::from_secs(ttl_seconds.into());
-                let errand = Errand { to: terminal.callee.clone(), valid_for, signal };
+                let errand = Errand { to: named.clone(), valid_for, signal };
                 self.hand_out(client, errand, &paid)?;
                 "client"
             }
@@ -107,9 +113,8 @@ impl Role {
     pub(super) fn seal(
         &mut self,
         terminal: &ListedTerminal,
-        purpose: Purpose,
-        service: ServiceId,
-        ttl_seconds: u16,
+        named: &Callee,
+        (purpose, service, ttl_seconds): (Purpose, ServiceId, u16),
     ) -> anyhow::Result<(Signal, SessionKeys)> {
         let unix_seconds = clock::unix_seconds();
         let request = AccessRequest {
@@ -120,10 +125,16 @@ impl Role {
             ttl_seconds,
             service,
             public_proxy: terminal.announce,
-            callee: terminal.callee.clone(),
+            callee: named.clone(),
             key: Secret::new(keys::random()?),
         };
         Ok(seal(&request, &terminal.key, keys::random()?)?)
+    }
+
+    /// Whom a client rings by itself.
+    fn errand_of(&self, client: ClientId) -> anyhow::Result<&Callee> {
+        let held = self.clients.get(&client).context("the client has gone")?;
+        held.rings.as_ref().context("a client that does not ring by itself")
     }
 
     /// Hands a signal that is counted to the client that sends it by itself. Whoever does not take
@@ -153,7 +164,7 @@ impl Role {
             Body::Text(signal.to_text())
         };
         let valid_for = Duration::from_secs(ttl_seconds.into());
-        let to = Callee::Number(route.to.clone());
+        let to = route.to.clone();
         let mut submission = transmitter.ring(Message { to, body, valid_for });
         let story = async move || {
             let step = submission.next().await;
