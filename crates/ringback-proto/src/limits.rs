@@ -246,3 +246,16 @@ pub const MAIL_BATCH: u32 = 16;
 pub const SMTP_REPLY_OCTETS: usize = 16 * 1024;
 /// Octets of one IMAP response, its literals included; a longer one ends the connection.
 pub const IMAP_RESPONSE_OCTETS: usize = MAIL_HEADER_OCTETS + MAIL_BODY_OCTETS + 4096;
+
+// HTTP APIs for SMS: what we set.
+
+/// Fields of one post by a provider; one with more is refused. Twilio sends some twenty.
+pub const SMS_API_POST_FIELDS: usize = 64;
+/// Characters of an address in a provider's post; what stands behind them is not seen.
+pub const SMS_API_ADDRESS_CHARACTERS: usize = 32;
+/// Characters of a provider's name for a message; what stands behind them is not seen.
+pub const SMS_API_MESSAGE_ID_CHARACTERS: usize = 64;
+/// Characters of a provider's error code; a longer one is not told: it might be a sentence or a number.
+pub const SMS_API_CODE_CHARACTERS: usize = 6;
+/// Posts that are remembered as taken; the oldest is forgotten.
+pub const SMS_API_REMEMBERED_POSTS: usize = 1024;
