@@ -10,6 +10,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 
 use super::section::Section;
 
+mod http;
 mod modem;
 mod smpp;
 
@@ -24,10 +25,13 @@ pub(super) fn read_all(
         let kind: Option<String> = section.required("kind");
         let bearer = match kind.as_deref() {
             Some("smpp") => smpp::read(&mut section).map(Bearer::Smpp),
+            Some("http") => http::read(&mut section).map(Bearer::Http),
             Some("modem") => modem::read(&mut section).map(Bearer::Modem),
             Some(other) => {
-                section
-                    .wrong("kind", format!("{other:?} is no kind of bearer; known: smpp, modem"));
+                section.wrong(
+                    "kind",
+                    format!("{other:?} is no kind of bearer; known: smpp, modem, http"),
+                );
                 None
             }
             None => None,
