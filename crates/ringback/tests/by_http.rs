@@ -20,11 +20,17 @@ use tokio::time::{sleep, timeout};
 
 /// How long a peer may take until it is as it should be.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Kannel's configuration; its name says that it holds secrets.
+const CONFIGURATION: &str = "kannel.conf.password";
+/// The password of Kannel's accounts at the operator.
+const ACCOUNT: &str = "ofkannel";
 const SERVICE: &str = "id = 1\nport = 80\nhttp = true\n";
 
 /// Kannel: one account that sends and one that hears, at the same operator.
 struct Kannel {
     folder: std::path::PathBuf,
+    admin: SocketAddr,
+    smsbox_port: SocketAddr,
     sendsms: SocketAddr,
     bearerbox: Option<Child>,
     smsbox: Option<Child>,
@@ -41,7 +47,7 @@ impl Kannel {
         let account = |id: &str| {
             format!(
                 "group = smsc\nsmsc = smpp\nsmsc-id = {id}\nhost = 127.0.0.1\nport = {}\n\
-                 transceiver-mode = true\nsmsc-username = {id}\nsmsc-password = canary-of-sms\n\
+                 transceiver-mode = true\nsmsc-username = {id}\nsmsc-password = {ACCOUNT}\n\
                  system-type = \"\"\nenquire-link-interval = 10\nreconnect-delay = 1\n\n",
                 house.operator.port()
             )
@@ -63,9 +69,16 @@ impl Kannel {
             account("private"),
             sendsms.port(),
         );
-        std::fs::write(house.path("kannel.conf"), text)?;
+        secret(house, CONFIGURATION, &text)?;
         let folder = house.folder.path().to_owned();
-        Ok(Some(Self { folder, sendsms, bearerbox: None, smsbox: None }))
+        Ok(Some(Self {
+            folder,
+            admin,
+            smsbox_port: smsbox,
+            sendsms,
+            bearerbox: None,
+            smsbox: None,
+        }))
     }
 
     /// Starts what does not run, and waits until it can send.
@@ -73,20 +86,33 @@ impl Kannel {
         if self.bearerbox.is_none() {
             self.bearerbox = Some(self.spawn("bearerbox")?);
         }
+        // A smsbox that comes first gives up.
+        listens(self.smsbox_port).await?;
         if self.smsbox.is_none() {
             self.smsbox = Some(self.spawn("smsbox")?);
         }
+        listens(self.sendsms).await?;
         let waiting = async {
-            while TcpStream::connect(self.sendsms).await.is_err() {
+            while self.status().await?.matches("(online ").count() < 2 {
                 sleep(Duration::from_millis(20)).await;
             }
+            Ok(())
         };
-        timeout(PATIENCE, waiting).await.context("Kannel never listened")
+        timeout(PATIENCE, waiting).await.context("Kannel never bound")?
+    }
+
+    async fn status(&self) -> Result<String> {
+        let mut stream = TcpStream::connect(self.admin).await?;
+        let request = "GET /status.txt HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok(answer)
     }
 
     fn spawn(&self, name: &str) -> Result<Child> {
         let mut command = Command::new(format!("/usr/sbin/{name}"));
-        command.arg("kannel.conf").current_dir(&self.folder).kill_on_drop(true);
+        command.args(["-v", "2", CONFIGURATION]).current_dir(&self.folder).kill_on_drop(true);
         let log = std::fs::File::create(self.folder.join(format!("{name}.log")))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         Ok(command.spawn()?)
@@ -98,6 +124,34 @@ impl Kannel {
         }
         Ok(())
     }
+}
+
+async fn listens(address: SocketAddr) -> Result<()> {
+    let waiting = async {
+        while TcpStream::connect(address).await.is_err() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, waiting).await.context("Kannel never listened")
+}
+
+/// The operator, with passwords that are no longer than SMPP and Kannel allow.
+async fn operator(house: &House) -> Result<Child> {
+    let text = format!(
+        "[operator]\nlisten = \"{}\"\ndelay = {{ kind = \"fixed\", seconds = 0.3 }}\n\
+         [[operator.accounts]]\nsystem_id = \"public\"\npassword = \"{ACCOUNT}\"\n\
+         [[operator.accounts]]\nsystem_id = \"private\"\npassword = \"{ACCOUNT}\"\n\
+         prefixes = [\"1555\"]\n",
+        house.operator
+    );
+    std::fs::write(house.path("operator.toml"), text)?;
+    let log = std::fs::File::create(house.path("operator.log"))?;
+    let mut command = Command::new(house::BINARY);
+    command.args(["--log", "json", "operator", "--config", "operator.toml"]);
+    command.current_dir(house.folder.path()).env("RINGBACK_LOG", "debug").kill_on_drop(true);
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()?;
+    house.says("operator", "ready", 1).await?;
+    Ok(child)
 }
 
 async fn kill(mut child: Child) -> Result<()> {
@@ -134,12 +188,12 @@ async fn a_client_reaches_a_terminal_through_kannel_and_through_its_restart() ->
                  secret_file = \"webhook.token\"\n"
             ),
             routes: format!("{ROUTE}{form}"),
-            operator: true,
+            operator: false,
         };
         house.fill(SERVICE).await?;
         house.says("private", "listening for posts", 1).await?;
+        let operator = operator(&house).await?;
         kannel.start().await?;
-        house.says("operator", "bound", 2).await?;
         house.assert_serves().await?;
 
         // Killed: what is rung now waits until it is there again.
@@ -156,7 +210,55 @@ async fn a_client_reaches_a_terminal_through_kannel_and_through_its_restart() ->
         house.visit().await?;
         house.assert_quiet_logs()?;
         kannel.kill_all().await?;
+        kill(operator).await?;
     }
+    Ok(())
+}
+
+#[test]
+fn every_mistake_in_an_http_bearer_is_told_at_once() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let text = "[private]\nidentity = \"none.key\"\nstate = \"state\"\n\
+        [[bearer]]\nname = \"a\"\nkind = \"http\"\napi = \"twilo\"\nurl = \"http://sms.example/\"\n\
+        [[bearer]]\nname = \"b\"\nkind = \"http\"\napi = \"custom\"\nurl = \"https://sms.example/{two}\"\n\
+        form = [\"to\"]\nauthorization = \"digest\"\nsuccess_status = \"600\"\nsucess_text = \"a\"\n\
+        success_pointer = \"sid\"\n\
+        [[bearer]]\nname = \"c\"\nkind = \"http\"\napi = \"twilio\"\n\
+        [[bearer]]\nname = \"d\"\nkind = \"http\"\napi = \"kannel\"\n\
+        [bearer.webhook]\nlisten = \"here\"\npath = \"in\"\nsignature = \"none\"\n\
+        secret_file = \"open.token\"\n\
+        [[bearer]]\nname = \"e\"\nkind = \"http\"\napi = \"custom\"\n\
+        url = \"http://localhost/\"\njson = '{\"to\":\"{too}\"}'\ncancel_url = \"http://127.0.0.1/{message_id}\"\n";
+    std::fs::write(folder.path().join("wrong.toml"), text)?;
+    std::fs::write(folder.path().join("open.token"), "OfTheWebhook0123456789")?;
+    let open = std::fs::Permissions::from_mode(0o644);
+    std::fs::set_permissions(folder.path().join("open.token"), open)?;
+    let mut check = std::process::Command::new(house::BINARY);
+    let told = check.args(["check", "--config", "wrong.toml"]).current_dir(&folder).output()?;
+    let told = String::from_utf8_lossy(&told.stderr).into_owned();
+    for mistake in [
+        "bearer[0].api: \"twilo\" is no API; known: kannel, twilio, vonage, emnify, custom",
+        "bearer[0].url: would show the account to everybody on the way: use https",
+        "bearer[1].url: {two} stands for nothing; known: {to} ",
+        "bearer[1].form: each must be \"name=template\"",
+        "bearer[1].authorization: must be \"none\", \"basic\" or \"bearer\"",
+        "bearer[1].success_status: must be a status",
+        "bearer[1].success_pointer: no JSON pointer",
+        "bearer[1].sucess_text: unknown key; did you mean success_text?",
+        "bearer[2].tls_roots: missing",
+        "bearer[2].user: missing",
+        "bearer[2].password_file: missing",
+        "bearer[3].webhook.listen: \"here\"",
+        "bearer[3].webhook.path: must begin with a slash",
+        "bearer[3].webhook.signature: must be \"twilio\", \"hmac\" or \"token\"",
+        "bearer[3].webhook.secret_file: ",
+        "bearer[4].json: {too} stands for nothing",
+        "bearer[4].cancel_url: must be at the same host as `url`",
+    ] {
+        assert!(told.contains(mistake), "no {mistake:?} in {told}");
+    }
+    assert!(!told.contains("bearer[4].user"), "nothing is asked for in vain: {told}");
+    assert!(!told.contains("OfTheWebhook"), "{told}");
     Ok(())
 }
 

@@ -120,23 +120,22 @@ fn read_account(
     kind: preset::Api,
     manner: Option<&preset::Manner>,
 ) -> (Option<String>, Option<Zeroizing<String>>) {
-    let shown = manner.map(|it| it.authorization);
-    let key = match shown {
-        Some(Authorization::Bearer) => "token_file",
-        Some(Authorization::Basic | Authorization::None) | None => "password_file",
-    };
-    // A custom API may need neither; all others say who they are.
-    let optional = kind == preset::Api::Custom && shown != Some(Authorization::Basic);
-    let has_user = section.has("user");
-    let user = match shown {
-        Some(Authorization::Bearer) => section.text("user").or_else(|| Some(String::new())),
-        Some(Authorization::None) if optional && !has_user => Some(String::new()),
-        Some(Authorization::Basic | Authorization::None) | None => section.required("user"),
-    };
-    if optional && shown != Some(Authorization::Bearer) && !section.has(key) {
-        return (user, Some(Zeroizing::default()));
+    // What is missing depends on the manner; if that is wrong, it is told first.
+    let Some(manner) = manner else { return (None, None) };
+    let optional = kind == preset::Api::Custom;
+    match manner.authorization {
+        Authorization::Bearer => {
+            let user = section.text("user").unwrap_or_default();
+            (Some(user), section.file("token_file", read_secret_line))
+        }
+        // A custom API may need neither.
+        Authorization::None if optional && !section.has("password_file") => {
+            (Some(section.text("user").unwrap_or_default()), Some(Zeroizing::default()))
+        }
+        Authorization::Basic | Authorization::None => {
+            (section.required("user"), section.file("password_file", read_secret_line))
+        }
     }
-    (user, section.file(key, read_secret_line))
 }
 
 /// Reads a file of one secret that can stand in a head.
