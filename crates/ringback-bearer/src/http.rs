@@ -32,9 +32,9 @@ mod webhook;
 #[derive(Debug)]
 pub struct Config {
     /// Sends them; without it every message is refused.
-    pub api: Option<Api>,
+    pub api: Option<Box<Api>>,
     /// Hears them; without it the receiver ends at once.
-    pub webhook: Option<Webhook>,
+    pub webhook: Option<Box<Webhook>>,
 }
 
 /// An account with a provider. Its `Debug` shows no secret.
@@ -91,7 +91,7 @@ pub(crate) fn start(config: Config, ends: Ends<'_>) -> Health {
     match config.api {
         Some(api) => {
             let span = info_span!("sms_api", api = %api.url.authority());
-            let desk = Desk::new(api, shutdown.clone(), Arc::clone(&reporter));
+            let desk = Desk::new(*api, shutdown.clone(), Arc::clone(&reporter));
             tasks.spawn(desk.run(orders).instrument(span));
         }
         None => {
@@ -102,7 +102,7 @@ pub(crate) fn start(config: Config, ends: Ends<'_>) -> Health {
     match config.webhook {
         Some(webhook) => {
             let span = info_span!("webhook", listen = %webhook.listen);
-            let door = Door::new(webhook, hearing, reporter);
+            let door = Door::new(*webhook, hearing, reporter);
             tasks.spawn(door.run(shutdown).instrument(span));
         }
         None => reporter.found("webhook", Verdict::Good, "none: it only sends"),

@@ -76,7 +76,7 @@ impl House {
         let base = format!("http://{}{path}", listener.local_addr().unwrap());
         let cancel = |(method, behind)| (method, Url::parse(&format!("{base}{behind}")).unwrap());
         let house = Self::open(Config {
-            api: Some(Api {
+            api: Some(Box::new(Api {
                 url: Url::parse(&base).unwrap(),
                 tls: None,
                 manner: api.manner().unwrap(),
@@ -88,7 +88,7 @@ impl House {
                 per_second: 1000,
                 window: 4,
                 patience: Duration::from_secs(5),
-            }),
+            })),
             webhook: None,
         });
         // The knock that says whether the API is there.
@@ -243,14 +243,14 @@ async fn an_api_that_is_not_there_is_waited_for_and_then_told() {
 async fn webhook(proof: Proof, api: preset::Api) -> (House, String) {
     let mut house = House::open(Config {
         api: None,
-        webhook: Some(Webhook {
+        webhook: Some(Box::new(Webhook {
             listen: "127.0.0.1:0".parse().unwrap(),
             path: "/in".to_owned(),
             proof,
             names: api.names(),
             tls: None,
             twiml: api == preset::Api::Twilio,
-        }),
+        })),
     });
     house.health.settled().await;
     let text = house.says("webhook");

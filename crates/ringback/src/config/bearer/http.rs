@@ -32,13 +32,13 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Config> {
     let webhook = section.section("webhook").map(|mut it| {
         let webhook = webhook::read(&mut it, kind.unwrap_or(preset::Api::Custom));
         it.finish();
-        webhook
+        webhook.map(Box::new)
     });
     let sends = ["url", "user", "password_file", "token_file"].iter().any(|it| section.has(it));
     // Without either, what is missing of an API is told.
     let api = (sends || !posted).then(|| read_api(section, kind));
     let (api, webhook) = (api.map_or(Some(None), |it| it.map(Some))?, webhook);
-    Some(Config { api, webhook: webhook.map_or(Some(None), |it| it.map(Some))? })
+    Some(Config { api: api.map(Box::new), webhook: webhook.map_or(Some(None), |it| it.map(Some))? })
 }
 
 fn read_api(section: &mut Section<'_>, kind: Option<preset::Api>) -> Option<Api> {
@@ -58,10 +58,7 @@ fn read_api(section: &mut Section<'_>, kind: Option<preset::Api>) -> Option<Api>
     let window = section.number("window", 1, 100, 4);
     let patience = section.seconds("answer_seconds", 1, 60, limits::HTTP_ANSWER.as_secs());
     let tls = url.as_ref().and_then(|it| read_tls(section, it));
-    let manner = match kind? {
-        preset::Api::Custom => manner::read(section),
-        named => named.manner(),
-    };
+    let manner = kind?.manner().or_else(|| manner::read(section));
     let (user, password) = read_account(section, kind?, manner.as_ref());
     let cancel = match (kind?.cancel(), text) {
         (Some((method, behind)), Some(text)) => {
