@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 mod health;
+pub mod http;
 pub mod limits;
 pub mod mail;
 pub mod modem;
@@ -35,6 +36,8 @@ pub enum Bearer {
     Modem(modem::Config),
     /// E-mail by way of a submission server and a mailbox.
     Mail(mail::Config),
+    /// SMS by way of a provider's HTTP API.
+    Http(http::Config),
 }
 
 /// Sends messages. Clones share one queue.
@@ -163,6 +166,7 @@ impl Bearer {
             Self::Smpp(config) => smpp::start(config, ends),
             Self::Modem(config) => modem::start(config, ends),
             Self::Mail(config) => mail::start(config, ends),
+            Self::Http(config) => http::start(config, ends),
         };
         (Transmitter { orders }, Receiver { heard }, health)
     }

@@ -11,6 +11,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 
 use super::section::Section;
 
+mod http;
 mod mail;
 mod modem;
 mod smpp;
@@ -34,12 +35,13 @@ pub(super) fn read_all(
         let kind: Option<String> = section.required("kind");
         let bearer = match kind.as_deref() {
             Some("smpp") => smpp::read(&mut section).map(Bearer::Smpp),
+            Some("http") => http::read(&mut section).map(Bearer::Http),
             Some("modem") => modem::read(&mut section).map(Bearer::Modem),
             Some("mail") => mail::read(&mut section, name.as_deref(), state).map(Bearer::Mail),
             Some(other) => {
                 section.wrong(
                     "kind",
-                    format!("{other:?} is no kind of bearer; known: smpp, modem, mail"),
+                    format!("{other:?} is no kind of bearer; known: smpp, http, modem, mail"),
                 );
                 None
             }
