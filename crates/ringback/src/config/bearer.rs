@@ -11,6 +11,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use super::section::Section;
 
 mod modem;
+mod modem_manager;
 mod smpp;
 
 /// Reads `[[bearer]]`, by name; whoever pays for signals is told what each costs.
@@ -25,9 +26,12 @@ pub(super) fn read_all(
         let bearer = match kind.as_deref() {
             Some("smpp") => smpp::read(&mut section).map(Bearer::Smpp),
             Some("modem") => modem::read(&mut section).map(Bearer::Modem),
+            Some("modem-manager") => modem_manager::read(&mut section).map(Bearer::ModemManager),
             Some(other) => {
-                section
-                    .wrong("kind", format!("{other:?} is no kind of bearer; known: smpp, modem"));
+                section.wrong(
+                    "kind",
+                    format!("{other:?} is no kind of bearer; known: smpp, modem, modem-manager"),
+                );
                 None
             }
             None => None,
