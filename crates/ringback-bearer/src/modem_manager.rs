@@ -82,6 +82,8 @@ const MODEM: &str = "modem";
 const NETWORK: &str = "network";
 const SIGNAL: &str = "signal";
 const MESSAGES: &str = "messages";
+/// All that is looked at, in that order.
+const LOOKS_AT: [&str; 5] = [BUS, MODEM, NETWORK, SIGNAL, MESSAGES];
 
 impl Config {
     /// Whether this can be the address of a bus.
@@ -111,7 +113,7 @@ impl Which {
 }
 
 pub(crate) fn start(config: Config, ends: Ends<'_>) -> Health {
-    let (reporter, health) = Reporter::new(&[BUS, MODEM, NETWORK, SIGNAL, MESSAGES]);
+    let (reporter, health) = Reporter::new(&LOOKS_AT);
     let Ends { tasks, shutdown, orders, hearing } = ends;
     let queue = Queue::new(orders);
     let driver = Driver { config, shutdown, hearing, queue, sending: None, reporter, rests: 0 };
@@ -142,6 +144,9 @@ impl Driver {
                 Lost::Manager | Lost::Modem | Lost::Fault(_) => MODEM,
             };
             self.reporter.found(what, Verdict::Bad, lost.to_string());
+            for row in LOOKS_AT.iter().skip_while(|it| **it != what).skip(1) {
+                self.reporter.found(row, Verdict::Doubtful, "not known now");
+            }
             if let Some(sending) = self.sending.take() {
                 sending.lost(&mut self.queue);
             }
@@ -278,14 +283,13 @@ fn report(modem: &Modem, searched: bool, reporter: &Reporter) {
         }
     };
     reporter.found(MODEM, verdict, text);
-    let registered = modem.state == State::Registered;
-    if registered {
+    if modem.state == State::Registered {
         reporter.found(NETWORK, Verdict::Good, "registered");
     } else if searched {
         reporter.found(NETWORK, Verdict::Bad, "none: see to antenna and subscription");
     }
     if let Some(percent) = modem.signal_percent
-        && (registered || searched)
+        && (0 < percent || searched)
     {
         let weak = percent < WEAK_PERCENT;
         let verdict = if weak { Verdict::Doubtful } else { Verdict::Good };

@@ -9,6 +9,7 @@ mod airwaves;
 mod brain;
 mod house;
 #[path = "../../ringback-bearer/tests/modem/simulator.rs"]
+#[allow(dead_code, reason = "the bearer's own tests use the rest")]
 mod simulator;
 
 use airwaves::{Fate, carry, stray, until};
