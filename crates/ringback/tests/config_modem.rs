@@ -54,8 +54,8 @@ fn a_pin_that_is_none_or_that_others_may_read_is_refused_and_never_told() -> Res
     let table = "kind = \"modem\"\ndevice = \"/dev/ttyUSB2\"\npin_file = \"pin\"";
     for (pin, mode, mistake) in [
         ("58a31", 0o600, "no PIN: 4 to 8 digits"),
-        ("583", 0o600, "no PIN: 4 to 8 digits"),
-        ("58317", 0o644, "0644"),
+        ("583174519", 0o600, "no PIN: 4 to 8 digits"),
+        ("58317", 0o644, "mode 644"),
     ] {
         fixture.write_pin(pin, mode)?;
         let told = fixture.told(table);

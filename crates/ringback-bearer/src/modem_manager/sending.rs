@@ -3,6 +3,7 @@
 //! A message that the network may have is never sent again.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use ringback_proto::modem::code::{Code, Remedy};
 use ringback_proto::modem::tpdu::Validity;
@@ -51,8 +52,9 @@ pub(super) async fn send(
             settle(turn, sent, &sms, queue);
         }
         *sending = None;
-        let deleted = bus.call(MANAGER_ANSWER, modem, bus::MESSAGING, "Delete", &(&sms,)).await;
-        if let Err(fault @ (Fault::Silent(_) | Fault::Broken(_))) = deleted.map(|()| ()) {
+        let deleted: Result<(), Fault> =
+            bus.call(MANAGER_ANSWER, modem, bus::MESSAGING, "Delete", &(&sms,)).await;
+        if let Err(fault @ (Fault::Silent(_) | Fault::Broken(_))) = deleted {
             return Err(fault.into());
         }
     }
@@ -118,7 +120,7 @@ fn settle(mut turn: Turn, sent: Result<(), Fault>, sms: &OwnedObjectPath, queue:
 }
 
 /// What to do about an error, and how long to leave the number alone.
-fn read(name: &str, text: &str) -> (Remedy, Option<std::time::Duration>) {
+fn read(name: &str, text: &str) -> (Remedy, Option<Duration>) {
     let kind = name.strip_prefix("org.freedesktop.ModemManager1.Error.").unwrap_or(name);
     // What the network says is not among ModemManager's own errors: it passes the number on.
     let number = text.rsplit_once("message error: ").and_then(|(_, it)| it.parse().ok());
