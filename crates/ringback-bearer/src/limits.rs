@@ -66,8 +66,8 @@ pub const MANAGER_ENABLE: Duration = Duration::from_secs(90);
 pub const MANAGER_SUBMIT: Duration = Duration::from_secs(120);
 /// How long a modem may look for a network before that is told.
 pub const MANAGER_SEARCH: Duration = Duration::from_secs(20);
-/// How long what was heard is left in the store: ModemManager misses what comes while it deletes, and
-/// one message often comes close behind another.
+/// How long what was heard is left in the store: ModemManager 1.20 misses what comes while it deletes
+/// (until it enables the modem again), and one message often comes close behind another.
 pub const MANAGER_DELETES_AFTER: Duration = Duration::from_secs(2);
 /// Octets of a message heard: those of one SMS in its longest form; a longer one is deleted.
 pub const MANAGER_MESSAGE_OCTETS: usize = 640;
