@@ -20,6 +20,7 @@ pub mod http;
 pub mod limits;
 pub mod mail;
 pub mod modem;
+pub mod modem_manager;
 pub mod smpp;
 mod sms;
 mod tls;
@@ -34,6 +35,8 @@ pub enum Bearer {
     Smpp(smpp::Config),
     /// SMS by a modem of our own.
     Modem(modem::Config),
+    /// SMS by a modem that ModemManager looks after.
+    ModemManager(modem_manager::Config),
     /// E-mail by way of a submission server and a mailbox.
     Mail(mail::Config),
     /// SMS by way of a provider's HTTP API.
@@ -165,6 +168,7 @@ impl Bearer {
         let health = match self {
             Self::Smpp(config) => smpp::start(config, ends),
             Self::Modem(config) => modem::start(config, ends),
+            Self::ModemManager(config) => modem_manager::start(config, ends),
             Self::Mail(config) => mail::start(config, ends),
             Self::Http(config) => http::start(config, ends),
         };

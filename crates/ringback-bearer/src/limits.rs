@@ -88,3 +88,19 @@ pub const HTTP_READ: Duration = Duration::from_secs(5);
 pub const HTTP_CONNECTION: Duration = Duration::from_secs(60);
 /// How long to wait before a port that somebody else holds is tried again.
 pub const HTTP_LISTEN_AGAIN: Duration = Duration::from_secs(5);
+
+// ModemManager; what it shares with a modem of our own is in `ringback_proto::limits`.
+
+/// How long ModemManager may take for an ordinary answer; then the bus is connected anew.
+pub const MANAGER_ANSWER: Duration = Duration::from_secs(30);
+/// How long it may take to enable a modem; then that is tried again later.
+pub const MANAGER_ENABLE: Duration = Duration::from_secs(90);
+/// How long it may take to send a message; then its fate is unknown.
+pub const MANAGER_SUBMIT: Duration = Duration::from_secs(120);
+/// How long a modem may look for a network before that is told.
+pub const MANAGER_SEARCH: Duration = Duration::from_secs(20);
+/// How long what was heard is left in the store: ModemManager 1.20 misses what comes while it deletes
+/// (until it enables the modem again), and one message often comes close behind another.
+pub const MANAGER_DELETES_AFTER: Duration = Duration::from_secs(2);
+/// Octets of a message heard: those of one SMS in its longest form; a longer one is deleted.
+pub const MANAGER_MESSAGE_OCTETS: usize = 640;

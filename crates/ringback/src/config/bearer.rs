@@ -14,6 +14,7 @@ use super::section::Section;
 mod http;
 mod mail;
 mod modem;
+mod modem_manager;
 mod smpp;
 
 /// Reads `[[bearer]]`, by name; whoever pays for signals is told what each costs. What a bearer must
@@ -37,12 +38,11 @@ pub(super) fn read_all(
             Some("smpp") => smpp::read(&mut section).map(Bearer::Smpp),
             Some("http") => http::read(&mut section).map(Bearer::Http),
             Some("modem") => modem::read(&mut section).map(Bearer::Modem),
+            Some("modem-manager") => modem_manager::read(&mut section).map(Bearer::ModemManager),
             Some("mail") => mail::read(&mut section, name.as_deref(), state).map(Bearer::Mail),
             Some(other) => {
-                section.wrong(
-                    "kind",
-                    format!("{other:?} is no kind of bearer; known: smpp, http, modem, mail"),
-                );
+                let known = "smpp, http, modem, modem-manager, mail";
+                section.wrong("kind", format!("{other:?} is no kind of bearer; known: {known}"));
                 None
             }
             None => None,
