@@ -55,3 +55,8 @@ pub const MAIL_KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
 pub const MAIL_KEEPALIVE_AGAIN: Duration = Duration::from_secs(10);
 /// Questions without an answer; then the connection is lost.
 pub const MAIL_KEEPALIVE_TRIES: u32 = 3;
+
+// SMPP.
+
+/// Hosts of one account; a configuration with more is refused.
+pub const SMPP_HOSTS: usize = 4;

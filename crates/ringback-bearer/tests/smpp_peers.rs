@@ -103,9 +103,9 @@ async fn a_center_that_speaks_tls_is_reached_if_it_is_trusted_and_only_then() {
 
     let mut trusting = config(&center, "public");
     let certificate = CertificateDer::from_pem_file(peers.join("center.cert.pem")).unwrap();
-    trusting.tls = Some(trust(&[certificate]));
+    trusting.hosts[0].tls = Some(trust(&[certificate]));
     let mut doubting = config(&center, "public");
-    doubting.tls = Some(trust(&[]));
+    doubting.hosts[0].tls = Some(trust(&[]));
 
     let to_private = Message { valid_for: Duration::from_secs(1), ..message(text("RB")) };
     let doubter = Party::with(doubting);
