@@ -13,7 +13,7 @@ use crate::target;
 use crate::tool::tool;
 
 /// Debian's packages, and a file that each brings: a program, or a path with at most one `*`.
-const DEBIAN: [(&str, &str); 27] = [
+const DEBIAN: [(&str, &str); 28] = [
     ("chromium", "chromium"),
     ("conntrack", "conntrack"),
     ("curl", "curl"),
@@ -26,6 +26,7 @@ const DEBIAN: [(&str, &str); 27] = [
     ("gammu", "gammu"),
     ("iproute2", "ip"),
     ("iputils-ping", "ping"),
+    ("kannel", "bearerbox"),
     ("knot-dnsutils", "kdig"),
     ("nftables", "nft"),
     ("nodejs", "node"),

@@ -219,6 +219,19 @@ impl Failure {
         }
     }
 
+    /// Whether this bearer can do nothing about it for now, so that another may have its turn at once.
+    pub fn leaves_it_to_others(&self) -> bool {
+        match self {
+            Self::Down | Self::Unreachable => true,
+            Self::Full
+            | Self::Expired
+            | Self::Unsendable(_)
+            | Self::Refused { .. }
+            | Self::Undelivered
+            | Self::ShutDown => false,
+        }
+    }
+
     /// How long to leave this number alone on this bearer.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {

@@ -196,10 +196,12 @@ impl Exchange {
         let id = self.fresh_id();
         let message_id = Text::new(&format!("{:x}", id.0)).unwrap_or_default();
         let lost = self.chance.happens(self.config.loss);
+        let doubled = self.chance.happens(self.config.duplicates);
         let receipt_wanted = self.config.receipts && message.registered_delivery & 1 != 0;
         let item = Item {
             account,
-            from: Some(from),
+            // What the network has doubled is out of the operator's hands.
+            from: (!doubled).then_some(from),
             message: delivery(message),
             message_id: message_id.clone(),
             accepted_at: now,
@@ -208,12 +210,10 @@ impl Exchange {
             receipt_to: receipt_wanted.then_some(from),
         };
         info!(message_id = message_id.as_str(), "sms accepted");
-        if self.chance.happens(self.config.duplicates) {
+        if doubled {
             let copy = self.fresh_id();
             let at = now + self.delay();
-            // Nobody can take it back: it stands for what a network does behind the operator's back.
-            let copy_of = Item { receipt_to: None, from: None, ..item.clone() };
-            self.under_way.insert((at, copy), copy_of);
+            self.under_way.insert((at, copy), Item { receipt_to: None, ..item.clone() });
         }
         let at = now + self.delay();
         self.under_way.insert((at, id), item);

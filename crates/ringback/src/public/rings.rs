@@ -151,7 +151,7 @@ pub(super) async fn follow(
     drop(submission);
     let event = ended.map(|failure| Event::RingFailed {
         ring,
-        permanent: failure.is_permanent(),
+        permanent: failure.is_permanent() || failure.leaves_it_to_others(),
         retry_after: failure.retry_after(),
     });
     let _ = happenings.send(Happening::RingEnded { ring, event }).await;
