@@ -86,10 +86,12 @@ async fn duplicates_arrive_twice_and_lost_messages_never() {
 
     let lossy = Operator::open(Config { loss: 0.5, seed: 3, ..quick() }).await;
     let (public, mut private) = (lossy.party("public"), lossy.party("private"));
+    let mut stories = Vec::new();
     for count in 0..40 {
         let body = Body::Text(format!("RB-{count}"));
         let mut story = public.transmitter.ring(message(body));
         assert!(matches!(soon(story.next()).await, Some(Delivery::Submitted { .. })));
+        stories.push(story);
     }
     // The last to arrive cannot be known; that all of them have is what closing tells.
     lossy.shutdown.cancel();
@@ -124,12 +126,13 @@ async fn what_nobody_has_taken_waits_with_the_operator() {
     const COUNT: usize = 200;
     let operator = Operator::open(quick()).await;
     let (public, mut private) = (operator.party("public"), operator.party("private"));
-    let mut expected = Vec::new();
+    let (mut expected, mut stories) = (Vec::new(), Vec::new());
     for count in 0..COUNT {
         let text = format!("RB-{count:03}");
         let mut story = public.transmitter.ring(message(Body::Text(text.clone())));
         assert!(matches!(soon(story.next()).await, Some(Delivery::Submitted { .. })));
         expected.push(text.into_bytes());
+        stories.push(story);
     }
     for expected in expected {
         assert_eq!(soon(private.receiver.hear()).await.unwrap().octets, expected);
