@@ -23,7 +23,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   tidy     checks what the compiler does not: openings, lengths, the map in ARCHITECTURE.md
   deny     checks licenses, bans and sources of all dependencies [--advisories: those too]
   ci       all that must be true of a change: format, lints, tidy, deny, test, the demo once
-  bench    our own overhead on loopback and in the lab, if the machine is quiet enough";
+  bench    our own overhead on loopback and in the lab, if the machine is quiet enough;
+           bench smpp: submissions a second, ours beside other clients";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         ["deny", "--advisories"] => deny::deny(true),
         ["ci"] => ci(),
         ["bench"] => bench::bench(),
+        ["bench", "smpp"] => bench::smpp(),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(64);
