@@ -68,6 +68,8 @@ fn a_throttled_submission_pauses_the_link_and_goes_again_in_order() {
     }
     assert_eq!((world.commands(), world.sent()), (vec![], vec![]));
     assert_eq!(world.link.poll_timeout(), Some(world.now + SECOND));
+    let told = (world.link.per_second(), world.link.last_refusal());
+    assert_eq!(told, ((500, 1000), Some(Status::THROTTLED)));
 
     world.pass(SECOND);
     let again = world.sent();
@@ -272,24 +274,6 @@ fn a_part_of_a_longer_message_is_acknowledged_and_not_handed_on() {
 }
 
 #[test]
-fn a_notice_that_a_terminal_is_there_is_ignored() {
-    let mut world = World::bound();
-    world.say(Pdu::request(5, Body::AlertNotification));
-    assert_eq!((world.sent(), world.commands()), (vec![], vec![]));
-}
-
-#[test]
-fn a_link_tells_how_fast_it_may_submit_and_what_was_refused_last() {
-    let mut world = World::bound();
-    assert_eq!((world.link.per_second(), world.link.last_refusal()), ((1000, 1000), None));
-    world.submit(1);
-    let sequence = world.sent()[0].sequence;
-    world.refuse(sequence, Status::THROTTLED);
-    let told = (world.link.per_second(), world.link.last_refusal());
-    assert_eq!(told, ((500, 1000), Some(Status::THROTTLED)));
-}
-
-#[test]
 fn an_unwanted_submission_is_forgotten_before_it_is_sent() {
     let mut world = World::new();
     world.submit(1);
@@ -318,6 +302,7 @@ fn an_idle_link_asks_and_a_silent_center_is_given_up() {
 #[test]
 fn a_center_that_asks_is_answered() {
     let mut world = World::bound();
+    world.say(Pdu::request(98, Body::AlertNotification));
     world.say(Pdu::request(99, Body::EnquireLink));
     assert_eq!(world.sent(), [Pdu::request(99, Body::EnquireLinkResp)]);
 }
