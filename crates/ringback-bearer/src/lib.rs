@@ -107,6 +107,9 @@ pub enum Failure {
     /// It stopped being worth delivering before it could be sent.
     #[error("the bearer could not send it in time")]
     Expired,
+    /// The bearer has no way to the operator now, and has waited long enough for one.
+    #[error("the bearer has no way to the operator")]
+    Down,
     /// This bearer cannot carry such a message.
     #[error("the bearer cannot carry it: {0}")]
     Unsendable(&'static str),
@@ -120,6 +123,9 @@ pub enum Failure {
         /// When to come back to this number, if the operator is to be left alone.
         retry_after: Option<Duration>,
     },
+    /// The operator cannot reach the terminal now, and has not kept it.
+    #[error("the operator cannot reach the terminal now")]
+    Unreachable,
     /// The operator took it and could not deliver it.
     #[error("the operator could not deliver it")]
     Undelivered,
@@ -212,7 +218,12 @@ impl Failure {
         match self {
             Self::Unsendable(_) => true,
             Self::Refused { permanent, .. } => *permanent,
-            Self::Full | Self::Expired | Self::Undelivered | Self::ShutDown => false,
+            Self::Full
+            | Self::Expired
+            | Self::Down
+            | Self::Unreachable
+            | Self::Undelivered
+            | Self::ShutDown => false,
         }
     }
 
@@ -222,7 +233,9 @@ impl Failure {
             Self::Refused { retry_after, .. } => *retry_after,
             Self::Full
             | Self::Expired
+            | Self::Down
             | Self::Unsendable(_)
+            | Self::Unreachable
             | Self::Undelivered
             | Self::ShutDown => None,
         }

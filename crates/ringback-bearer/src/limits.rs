@@ -104,3 +104,8 @@ pub const MANAGER_SEARCH: Duration = Duration::from_secs(20);
 pub const MANAGER_DELETES_AFTER: Duration = Duration::from_secs(2);
 /// Octets of a message heard: those of one SMS in its longest form; a longer one is deleted.
 pub const MANAGER_MESSAGE_OCTETS: usize = 640;
+
+// SMPP.
+
+/// Hosts of one account; a configuration with more is refused.
+pub const SMPP_HOSTS: usize = 4;

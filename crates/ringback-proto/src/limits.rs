@@ -103,6 +103,9 @@ pub const SMPP_RETRIES: u8 = 2;
 pub const SMPP_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// How long to leave a number alone whose message queue is full.
 pub const SMPP_QUEUE_FULL: Duration = Duration::from_secs(45);
+/// How long a message waits for a bind that is not there; then it has failed, and another bearer may
+/// have its turn. After a refused bind none waits.
+pub const SMPP_UNBOUND: Duration = Duration::from_secs(5);
 
 // What a private proxy does for whoever rings it.
 
