@@ -55,3 +55,8 @@ pub const MAIL_KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
 pub const MAIL_KEEPALIVE_AGAIN: Duration = Duration::from_secs(10);
 /// Questions without an answer; then the connection is lost.
 pub const MAIL_KEEPALIVE_TRIES: u32 = 3;
+
+// E-mail that fails.
+
+/// Times a mail is fetched alone that cannot be fetched; then it is passed over.
+pub const MAIL_ALONE_TRIES: usize = 2;

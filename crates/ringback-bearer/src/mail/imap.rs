@@ -27,6 +27,8 @@ pub(super) struct Talk<S> {
     exists: u32,
     /// Whether some may have come that nobody has asked for yet.
     arrived: bool,
+    /// Whether it has said of a mail what nobody can read.
+    unreadable: bool,
     validity: Option<u32>,
 }
 
@@ -60,6 +62,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
             capabilities: Vec::new(),
             exists: 0,
             arrived: false,
+            unreadable: false,
             validity: None,
         }
     }
@@ -162,6 +165,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
             self.arrived |= self.exists < exists;
             self.exists = exists;
         }
+        self.unreadable |= response == Response::Unreadable;
         if response == Response::Expunged {
             self.exists = self.exists.saturating_sub(1);
         }
@@ -227,21 +231,26 @@ impl Talk<Secured> {
     }
 
     /// Fetches of each mail the few headers and the octets that are looked at, and marks none.
-    pub(super) async fn fetch(&mut self, batch: Batch) -> Result<Vec<Fetched>, Fault> {
+    /// What has come before a fault is passed on with it.
+    pub(super) async fn fetch(&mut self, batch: Batch) -> (Vec<Fetched>, Result<(), Fault>) {
         let command = format!(
             "UID FETCH {batch} (UID FLAGS BODY.PEEK[HEADER.FIELDS (CONTENT-TYPE \
              CONTENT-TRANSFER-ENCODING CONTENT-DISPOSITION FROM)]<0.{MAIL_HEADER_OCTETS}> \
              BODY.PEEK[TEXT]<0.{MAIL_BODY_OCTETS}>)"
         );
         let mut mails = Vec::new();
-        self.gather(&command, |mail| {
+        self.unreadable = false;
+        let gathering = self.gather(&command, |mail| {
             let asked = batch.first <= mail.uid && mail.uid <= batch.last;
             if asked && !mail.headers.is_empty() && mails.len() < MAIL_BATCH as usize {
                 mails.push(mail);
             }
-        })
-        .await?;
-        Ok(mails)
+        });
+        let fetched = match gathering.await {
+            Ok(()) if self.unreadable => Err(Fault::Unreadable),
+            fetched => fetched,
+        };
+        (mails, fetched)
     }
 
     /// Marks mails as handled, and nothing but them where the server is able to.

@@ -105,6 +105,7 @@ impl Office {
             };
             let fault = match talk.submit(parcel, handed).await {
                 Ok(()) => {
+                    self.forget_pause();
                     self.keep(talk).await;
                     return None;
                 }
@@ -112,6 +113,7 @@ impl Office {
             };
             if let Fault::Refused { status, permanent } = fault {
                 refusals += 1;
+                self.forget_pause();
                 if talk.reset().await.is_ok() {
                     self.keep(talk).await;
                 }
@@ -140,10 +142,12 @@ impl Office {
         loop {
             pause.over().await;
             // Noted before the attempt, so that whoever gives up in the middle leaves a pause.
+            let before = *pause;
             pause.lengthen(false);
             let fault = match open(&self.config).await {
                 Ok(talk) => {
-                    pause.forget();
+                    // How the server treats mails shows whether it can be used.
+                    *pause = before;
                     info!("logged in");
                     return talk;
                 }
@@ -153,6 +157,14 @@ impl Office {
                 pause.lengthen(true);
             }
             fault.complain();
+        }
+    }
+
+    /// Notes that the server could be used.
+    fn forget_pause(&self) {
+        // Whoever connects just now holds it, and the next mail forgets it.
+        if let Ok(mut pause) = self.pause.try_lock() {
+            pause.forget();
         }
     }
 

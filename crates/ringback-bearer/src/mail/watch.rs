@@ -2,7 +2,7 @@
 //!
 //! A mail counts as heard from when it was handed over. What is remembered of that is on the disk
 //! before the mail is marked, so that a crash in between repeats a few mails and loses none; whoever
-//! hears them must bear to hear one twice.
+//! hears them must bear to hear one twice. A mail that cannot be fetched even alone is passed over.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use ringback_proto::mail::text::{sender, text};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, debug, info, info_span};
+use tracing::{Instrument, debug, info, info_span, warn};
 
 use super::Mailbox;
 use super::bookmarks::Bookmarks;
@@ -21,7 +21,7 @@ use super::imap::{Talk, open};
 use super::pause::Pause;
 use super::wire::{Fault, Secured};
 use crate::Heard;
-use crate::limits::MAILBOX_IDLE;
+use crate::limits::{MAIL_ALONE_TRIES, MAILBOX_IDLE};
 
 pub(super) struct Watch {
     config: Arc<Mailbox>,
@@ -29,8 +29,20 @@ pub(super) struct Watch {
     bookmarks: Bookmarks,
     /// None until the folder has been selected for the first time ever.
     bookmark: Option<Bookmark>,
+    trouble: Trouble,
     hearing: mpsc::Sender<Heard>,
     pause: Pause,
+}
+
+/// Mails that cannot be fetched.
+#[derive(Default)]
+struct Trouble {
+    /// Where one or more of them are: there, mails are fetched one by one.
+    suspects: Option<Batch>,
+    /// The last that failed alone, and how often it has.
+    alone: (u32, usize),
+    /// How many were given up.
+    passed_over: u64,
 }
 
 impl Watch {
@@ -49,6 +61,7 @@ impl Watch {
                 folder: folder.clone(),
                 bookmarks: bookmarks.clone(),
                 bookmark: bookmarks.of(folder),
+                trouble: Trouble::default(),
                 hearing: hearing.clone(),
                 pause: Pause::new(),
             };
@@ -85,12 +98,14 @@ impl Watch {
             Some(_) | None => {
                 info!("the folder is new to us: what is marked as read counts as heard");
                 self.bookmark = Some(Bookmark::new(validity, newest));
+                self.trouble.suspects = None;
             }
         }
         debug!("watching");
-        self.pause.forget();
         loop {
             self.catch_up(&mut talk).await?;
+            // A server that lets us in and then fails is not to be logged in to every second.
+            self.pause.forget();
             talk.wait(self.config.idle.min(MAILBOX_IDLE), self.config.poll).await?;
         }
     }
@@ -101,18 +116,33 @@ impl Watch {
             let newest = if talk.take_arrived() { talk.newest().await? } else { 0 };
             let Some(bookmark) = &mut self.bookmark else { return Ok(()) };
             bookmark.arrived(newest);
-            let Some(batch) = bookmark.batch() else { return Ok(()) };
+            let batch = match self.trouble.suspects {
+                Some(suspects) => bookmark.batch_beside(suspects),
+                None => bookmark.batch(),
+            };
+            let Some(batch) = batch else { return Ok(()) };
 
+            let (mails, fetched) = talk.fetch(batch).await;
             let mut handed = Vec::new();
-            for mail in talk.fetch(batch).await? {
-                if self.hand(&mail).await? {
+            for mail in &mails {
+                if self.hand(mail).await? {
                     handed.push(mail.uid);
                 }
             }
-            if let Some(bookmark) = &mut self.bookmark {
+            // If the only mail has come, what was wrong besides is no matter of it.
+            let complete = fetched.is_ok() || batch.is_single() && !mails.is_empty();
+            let done = complete || self.trouble.is_hopeless(batch);
+            if let Some(bookmark) = self.bookmark.as_mut().filter(|_| done) {
                 bookmark.handled(batch);
             }
             self.remember().await;
+            if let Err(fault) = fetched {
+                debug!(%fault, mails = %batch, done, "not fetched");
+                // A mail that failed alone is tried once more later: the fault may be the server's.
+                if !fault.is_survived() || batch.is_single() && !done {
+                    return Err(fault);
+                }
+            }
             match talk.mark(&handed, self.config.handled).await {
                 // Who may read may not always write.
                 Err(fault @ Fault::Refused { .. }) => fault.complain(),
@@ -143,5 +173,23 @@ impl Watch {
         if let Some(bookmark) = &self.bookmark {
             self.bookmarks.keep(&self.folder, bookmark).await;
         }
+    }
+}
+
+impl Trouble {
+    /// Notes that mails could not be fetched; tells whether they are to be passed over.
+    fn is_hopeless(&mut self, batch: Batch) -> bool {
+        if !batch.is_single() {
+            self.suspects = Some(self.suspects.map_or(batch, |it| it.spanning(batch)));
+            return false;
+        }
+        let failures = if self.alone.0 == batch.last { self.alone.1 + 1 } else { 1 };
+        self.alone = (batch.last, failures);
+        if failures < MAIL_ALONE_TRIES {
+            return false;
+        }
+        self.passed_over += 1;
+        warn!(passed_over = self.passed_over, "a mail that cannot be fetched is passed over");
+        true
     }
 }

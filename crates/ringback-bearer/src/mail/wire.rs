@@ -47,6 +47,8 @@ pub(super) enum Fault {
     Login(String),
     #[error("the server refused it: {status}")]
     Refused { status: String, permanent: bool },
+    #[error("what the server says of a mail cannot be read")]
+    Unreadable,
     #[error("the server does without something that is needed: {0}")]
     Lacking(&'static str),
     #[error("nobody listens any more")]
@@ -93,7 +95,12 @@ impl Fault {
         match self {
             Self::Unprotected(_) | Self::Login(_) | Self::Lacking(_) => true,
             Self::Connection(cause) => cause.kind() == io::ErrorKind::InvalidData,
-            Self::Silent | Self::Farewell | Self::Smtp(_) | Self::Imap(_) | Self::Deaf => false,
+            Self::Silent
+            | Self::Farewell
+            | Self::Smtp(_)
+            | Self::Imap(_)
+            | Self::Unreadable
+            | Self::Deaf => false,
             Self::Refused { permanent, .. } => *permanent,
         }
     }
@@ -104,6 +111,11 @@ impl Fault {
             return Self::Login(status);
         }
         self
+    }
+
+    /// Whether the connection can still be used.
+    pub(super) fn is_survived(&self) -> bool {
+        matches!(self, Self::Refused { .. } | Self::Unreadable)
     }
 
     /// Whether it was us the server did not like.

@@ -15,6 +15,7 @@ mod party;
 mod post;
 mod protection;
 mod sending;
+mod trouble;
 
 async fn soon<T>(future: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(60), future).await.expect("within sixty seconds")

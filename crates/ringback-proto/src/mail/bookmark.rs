@@ -76,6 +76,18 @@ impl Bookmark {
         Some(Batch { first, last: gap.last })
     }
 
+    /// The next mails to handle where some of them are suspected: those one by one.
+    pub fn batch_beside(&self, suspects: Batch) -> Option<Batch> {
+        let batch = self.batch()?;
+        if suspects.last < batch.last {
+            return Some(Batch { first: batch.first.max(suspects.last + 1), ..batch });
+        }
+        if batch.last < suspects.first {
+            return Some(batch);
+        }
+        Some(Batch { first: batch.last, ..batch })
+    }
+
     /// Notes that mails have been handled.
     pub fn handled(&mut self, batch: Batch) {
         let mut gaps = Vec::with_capacity(self.gaps.len() + 1);
@@ -107,6 +119,18 @@ impl Bookmark {
             gaps.push(gap);
         }
         Some(Self { validity, last, doubtful, gaps })
+    }
+}
+
+impl Batch {
+    /// Whether it is of one mail only.
+    pub fn is_single(self) -> bool {
+        self.first == self.last
+    }
+
+    /// From the lowest to the highest of both.
+    pub fn spanning(self, other: Self) -> Self {
+        Self { first: self.first.min(other.first), last: self.last.max(other.last) }
     }
 }
 
@@ -169,6 +193,22 @@ mod tests {
         bookmark.handled(Batch { first: 3, last: 3 });
         assert_eq!(drain(&mut bookmark), [(4, 5), (1, 2)]);
         bookmark.handled(Batch { first: 0, last: u32::MAX });
+    }
+
+    #[test]
+    fn suspects_are_handled_one_by_one_and_the_others_as_ever() {
+        let suspects = Batch { first: 20, last: 22 };
+        let mut bookmark = Bookmark::new(7, 40);
+        let mut batches = Vec::new();
+        while let Some(batch) = bookmark.batch_beside(suspects) {
+            batches.push((batch.first, batch.last));
+            bookmark.handled(batch);
+        }
+        assert_eq!(batches, [(25, 40), (23, 24), (22, 22), (21, 21), (20, 20), (4, 19), (1, 3)]);
+        let all = Batch { first: 1, last: 3 }.spanning(Batch { first: 2, last: u32::MAX });
+        assert_eq!(all, Batch { first: 1, last: u32::MAX });
+        bookmark.arrived(u32::MAX);
+        assert!(bookmark.batch_beside(all).unwrap().is_single());
     }
 
     #[test]

@@ -51,6 +51,8 @@ pub enum Response {
     Expunged,
     /// What is asked for of a mail.
     Fetched(Fetched),
+    /// Something of a mail, but nobody can read what.
+    Unreadable,
     /// Something else.
     Other,
 }
@@ -190,7 +192,7 @@ impl Response {
         match words.word().to_ascii_uppercase().as_slice() {
             b"EXISTS" => Self::Exists(number),
             b"EXPUNGE" => Self::Expunged,
-            b"FETCH" => Self::Fetched(Fetched::read(words).unwrap_or_default()),
+            b"FETCH" => Fetched::read(words).map_or(Self::Unreadable, Self::Fetched),
             _ => Self::Other,
         }
     }

@@ -86,7 +86,9 @@ fn a_mail_is_read_as_other_servers_write_it() {
     let other =
         "* 1 FETCH (BODYSTRUCTURE (\"TEXT\" (\"x\" {2}\r\n)() NIL) BODY[TEXT] NIL UID 2)\r\n";
     assert_eq!(read(other), fetched(2, false, "", "NIL"));
-    assert_eq!(read("* 1 FETCH (UID 4294967296)\r\n"), fetched(0, false, "", ""));
+    for nonsense in ["(UID 4294967296)", "UID 7", "(UID 7 BODY[TEXT] \"a)"] {
+        assert_eq!(read(&format!("* 1 FETCH {nonsense}\r\n")), [Response::Unreadable]);
+    }
 }
 
 #[test]

@@ -1,0 +1,122 @@
+//! Servers that work up to a point: what is behind that point, and how often they are asked.
+
+use std::time::Duration;
+
+use ringback_bearer::limits::MAIL_PAUSE;
+use ringback_bearer::mail::Security;
+use tempfile::TempDir;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use crate::middleman::{Middleman, Script};
+use crate::party::{Party, mailbox_in, message, submission};
+use crate::soon;
+
+macro_rules! mailbox {
+    ($($more:expr),* $(,)?) => {
+        &[
+            ("CAPABILITY", "* CAPABILITY IMAP4rev1 IDLE AUTH=PLAIN\r\n{tag} OK\r\n"),
+            ("AUTHENTICATE", "+ \r\n"),
+            ("AGNhci03AHNlY3JldA==", "t2 OK\r\n"),
+            ("SELECT", "* 3 EXISTS\r\n* OK [UIDVALIDITY 1]\r\n{tag} OK\r\n"),
+            ("UID STORE", "{tag} OK\r\n"),
+            $($more),*
+        ]
+    };
+}
+
+macro_rules! mail {
+    ($uid:literal) => {
+        concat!(
+            "* 1 FETCH (UID ",
+            $uid,
+            " BODY[HEADER] {2}\r\n\r\n BODY[TEXT] {4}\r\nRB-",
+            $uid,
+            ")\r\n"
+        )
+    };
+}
+
+macro_rules! endless {
+    ($uid:literal) => {
+        concat!("* 1 FETCH (UID ", $uid, " BODY[TEXT] {99999}\r\n")
+    };
+}
+
+const THREE: (&str, &str) = ("FETCH * (UID)", "* 3 FETCH (UID 3)\r\n{tag} OK\r\n");
+
+/// The second mail is one that the server cannot read.
+const REFUSES_ONE: Script = mailbox![
+    THREE,
+    ("UID FETCH 1:3 ", concat!(mail!("3"), "{tag} NO [SERVERBUG]\r\n")),
+    ("UID FETCH 2:2 ", "{tag} NO [SERVERBUG]\r\n"),
+    ("UID FETCH 1:1 ", concat!(mail!("1"), "{tag} OK\r\n")),
+];
+/// The server does not care how much was asked for.
+const SENDS_TOO_MUCH: Script = mailbox![
+    THREE,
+    ("UID FETCH 1:3 ", concat!(mail!("3"), endless!("2"))),
+    ("UID FETCH 2:2 ", endless!("2")),
+    ("UID FETCH 1:1 ", concat!(mail!("1"), "{tag} OK\r\n")),
+];
+
+#[tokio::test]
+async fn a_mail_that_cannot_be_fetched_hides_no_other() {
+    for script in [REFUSES_ONE, SENDS_TOO_MUCH] {
+        let (tasks, folder) = (TaskTracker::new(), TempDir::new().unwrap());
+        let server = Middleman::play("* OK\r\n", script, true, &tasks).await;
+        let mailbox = mailbox_in(folder.path(), server.port, Security::Implicit);
+        let mut party = Party::start(None, Some(mailbox));
+        assert_eq!([party.hear().await, party.hear().await], ["RB-3", "RB-1"], "each once");
+        assert_eq!(server.heard("UID FETCH 1:3 "), 1, "it is not asked for all again");
+        assert_eq!(server.heard("UID FETCH 2:2 "), 2, "it had another chance");
+        party.end().await;
+    }
+}
+
+const SAYS_NONSENSE_ONCE: Script = mailbox![
+    THREE,
+    ("UID FETCH 1:3 ", concat!(mail!("3"), "* 2 FETCH UID 2\r\n", mail!("1"), "{tag} OK\r\n")),
+    ("UID FETCH 2:2 ", concat!(mail!("2"), "{tag} OK\r\n")),
+];
+
+#[tokio::test]
+async fn a_mail_of_which_nonsense_was_said_is_asked_for_again() {
+    let (tasks, folder) = (TaskTracker::new(), TempDir::new().unwrap());
+    let server = Middleman::play("* OK\r\n", SAYS_NONSENSE_ONCE, true, &tasks).await;
+    let mailbox = mailbox_in(folder.path(), server.port, Security::Implicit);
+    let mut party = Party::start(None, Some(mailbox));
+    let heard = [party.hear().await, party.hear().await, party.hear().await];
+    assert_eq!(heard, ["RB-3", "RB-1", "RB-2"], "each once");
+    assert_eq!(server.heard("SELECT"), 1, "over one connection");
+    party.end().await;
+}
+
+/// Logs in, and hangs up when mails are asked for.
+const FALLS_AT_FETCH: Script = mailbox![THREE, ("UID FETCH", "")];
+const FALLS_AT_MAIL: Script =
+    &[("EHLO", "250-mail.test\r\n250 AUTH PLAIN\r\n"), ("AUTH PLAIN", "235 ok\r\n"), ("MAIL", "")];
+
+#[tokio::test]
+async fn a_server_that_only_logs_in_is_left_alone_ever_longer() {
+    let (tasks, folder) = (TaskTracker::new(), TempDir::new().unwrap());
+    let mut imap = Middleman::play("* OK\r\n", FALLS_AT_FETCH, true, &tasks).await;
+    let mut smtp = Middleman::play("220 mail.test\r\n", FALLS_AT_MAIL, true, &tasks).await;
+    let mailbox = mailbox_in(folder.path(), imap.port, Security::Implicit);
+    let submission = submission(smtp.port, Security::Implicit);
+    let start = Instant::now();
+    let party = Party::start(Some(submission), Some(mailbox));
+    let _story = party.transmitter.ring(message("RB"));
+    for server in [&mut imap, &mut smtp] {
+        for _ in 0..4 {
+            soon(server.gone.recv()).await;
+        }
+        // Three pauses, each twice the one before, and each up to a quarter shorter by chance.
+        assert!(least(MAIL_PAUSE.0 * 7) <= start.elapsed(), "{:?}", start.elapsed());
+    }
+    party.end().await;
+}
+
+fn least(pause: Duration) -> Duration {
+    pause * 3 / 4
+}
