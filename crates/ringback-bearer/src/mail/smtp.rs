@@ -28,6 +28,8 @@ pub(super) struct Talk<S> {
     wire: Wire<S>,
     replies: Replies,
     mails: usize,
+    /// Whether a mail was begun and not taken.
+    soiled: bool,
 }
 
 /// Connects, insists on TLS and logs in.
@@ -55,7 +57,7 @@ pub(super) async fn open(config: &Submission) -> Result<Talk<Secured>, Fault> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
     fn new(stream: S) -> Self {
-        Self { wire: Wire::new(stream), replies: Replies::default(), mails: 0 }
+        Self { wire: Wire::new(stream), replies: Replies::default(), mails: 0, soiled: false }
     }
 
     async fn greeted(&mut self) -> Result<(), Fault> {
@@ -122,20 +124,23 @@ impl Talk<Secured> {
         answer.map(drop).map_err(Fault::of_login)
     }
 
-    /// Hands a mail over; `handed` is true from when the server may have it until it refuses it.
+    /// Hands a mail over; `handed` is true from when the server may have it, unless it refuses it.
     pub(super) async fn submit(
         &mut self,
         parcel: &Parcel,
         handed: &AtomicBool,
     ) -> Result<(), Fault> {
+        self.soiled = true;
         self.ask(&format!("MAIL FROM:<{}>", parcel.from.as_str())).await?;
         self.ask(&format!("RCPT TO:<{}>", parcel.to.as_str())).await?;
         self.ask("DATA").await?;
         self.mails += 1;
         handed.store(true, Ordering::Relaxed);
         let answer = self.say(&parcel.data).await?;
-        handed.store(false, Ordering::Relaxed);
-        good(answer).map(drop)
+        handed.store(answer.is_good(), Ordering::Relaxed);
+        good(answer)?;
+        self.soiled = false;
+        Ok(())
     }
 
     /// Whether the server would rather have the next mail over another connection.
@@ -145,7 +150,11 @@ impl Talk<Secured> {
 
     /// Makes the session as good as new after a refusal.
     pub(super) async fn reset(&mut self) -> Result<(), Fault> {
-        self.ask("RSET").await.map(drop)
+        if self.soiled {
+            self.ask("RSET").await?;
+            self.soiled = false;
+        }
+        Ok(())
     }
 
     /// Says farewell; whether the server hears it does not matter.

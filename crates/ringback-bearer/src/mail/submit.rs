@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use ringback_proto::mail::letter::Letter;
 use ringback_proto::terminal::Callee;
-use tokio::sync::{Mutex, Semaphore, mpsc};
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -34,6 +34,9 @@ pub(super) struct Office {
     /// Held by who connects: one at a time.
     pause: Mutex<Pause>,
 }
+
+/// A connection that a mail went over, and its place among the few there may be.
+type Used<'a> = (Talk<Secured>, Option<SemaphorePermit<'a>>);
 
 impl Office {
     pub(super) fn new(config: Submission, shutdown: CancellationToken) -> Arc<Self> {
@@ -83,22 +86,33 @@ impl Office {
             true => Delivery::Unknown,
             false => Delivery::Failed(cause),
         };
-        let step = tokio::select! {
+        let (carried, used) = tokio::select! {
             biased;
             () = order.progress.closed() => return,
-            step = self.carry(&parcel, &handed) => step.unwrap_or(Delivery::Submitted { message_id: id }),
-            () = sleep_until(order.until) => not_sent(Failure::Expired),
-            () = self.ending() => not_sent(Failure::ShutDown),
+            carried = self.carry(&parcel, &handed) => carried,
+            () = sleep_until(order.until) => (Err(not_sent(Failure::Expired)), None),
+            () = self.ending() => (Err(not_sent(Failure::ShutDown)), None),
         };
+        let step = carried.map_or_else(|step| step, |()| Delivery::Submitted { message_id: id });
         debug!(?step, "a mail's end");
+        // Told before anything else is said to the server: it has nothing to do with this mail.
         order.tell(step);
+        let Some((talk, _place)) = used else { return };
+        tokio::select! {
+            () = self.keep(talk) => {}
+            () = self.ending() => {}
+        }
     }
 
-    /// Offers a mail until the server has it; what else becomes of it is returned.
-    async fn carry(&self, parcel: &Parcel, handed: &AtomicBool) -> Option<Delivery> {
+    /// Offers a mail until the server has it; what else becomes of it is the error.
+    async fn carry(
+        &self,
+        parcel: &Parcel,
+        handed: &AtomicBool,
+    ) -> (Result<(), Delivery>, Option<Used<'_>>) {
         let mut refusals = 0;
         loop {
-            let connection = self.connections.acquire().await;
+            let place = self.connections.acquire().await.ok();
             let (mut talk, fresh) = match self.take_kept().await {
                 Some(talk) => (talk, false),
                 None => (self.connect().await, true),
@@ -106,27 +120,24 @@ impl Office {
             let fault = match talk.submit(parcel, handed).await {
                 Ok(()) => {
                     self.forget_pause();
-                    self.keep(talk).await;
-                    return None;
+                    return (Ok(()), Some((talk, place)));
                 }
                 Err(fault) => fault,
             };
             if let Fault::Refused { status, permanent } = fault {
                 refusals += 1;
                 self.forget_pause();
-                if talk.reset().await.is_ok() {
-                    self.keep(talk).await;
-                }
                 if permanent || MAIL_TRIES <= refusals {
                     let refused = Failure::Refused { reason: status, permanent, retry_after: None };
-                    return Some(Delivery::Failed(refused));
+                    return (Err(Delivery::Failed(refused)), Some((talk, place)));
                 }
-                drop(connection);
+                self.keep(talk).await;
+                drop(place);
                 sleep(MAIL_AGAIN).await;
                 continue;
             }
             if handed.load(Ordering::Relaxed) {
-                return Some(Delivery::Unknown);
+                return (Err(Delivery::Unknown), None);
             }
             // A kept connection may have died of old age; a new one tells of the server.
             if fresh {
@@ -173,7 +184,11 @@ impl Office {
         (since.elapsed() < MAIL_KEPT).then_some(talk)
     }
 
-    async fn keep(&self, talk: Talk<Secured>) {
+    /// Puts a connection aside for another mail, if it is fit for one.
+    async fn keep(&self, mut talk: Talk<Secured>) {
+        if talk.reset().await.is_err() {
+            return;
+        }
         if talk.is_worn() {
             return talk.quit().await;
         }

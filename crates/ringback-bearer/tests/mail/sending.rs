@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ringback_bearer::limits::{MAIL_AGAIN, MAIL_TRIES};
+use ringback_bearer::limits::{FAREWELL_PATIENCE, MAIL_AGAIN, MAIL_TRIES, MAILS_PER_CONNECTION};
 use ringback_bearer::mail::Security;
 use ringback_bearer::{Body, Delivery, Failure, Message};
 use ringback_proto::terminal::{CallNumber, Callee};
@@ -115,6 +115,34 @@ async fn a_mail_the_server_may_have_is_not_sent_again() {
     assert_eq!(party.ring(message("RB-unknown")).await, Delivery::Unknown);
     assert_eq!(server.heard("RB-unknown"), 1);
     party.end().await;
+}
+
+const TAKES_AND_HEARS_NO_FAREWELL: Script = &[
+    ("EHLO", "250-mail.test\r\n250 AUTH PLAIN\r\n"),
+    ("AUTH PLAIN", "235 ok\r\n"),
+    ("MAIL", "250 ok\r\n"),
+    ("RCPT", "250 ok\r\n"),
+    ("DATA", "354 go on\r\n"),
+    ("RB-taken", "250 ok\r\n"),
+];
+
+#[tokio::test]
+async fn a_mail_the_server_took_has_not_failed_however_long_the_farewell() {
+    let tasks = TaskTracker::new();
+    let script = TAKES_AND_HEARS_NO_FAREWELL;
+    let server = Middleman::play("220 mail.test\r\n", script, true, &tasks).await;
+    let party = Party::start(Some(submission(server.port, Security::Implicit)), None);
+    for number in 1..=MAILS_PER_CONNECTION {
+        // The last of a connection stops being worth delivering while the farewell is waited for.
+        let valid_for = match number < MAILS_PER_CONNECTION {
+            true => Duration::from_secs(60),
+            false => FAREWELL_PATIENCE * 9 / 10,
+        };
+        let step = party.ring(Message { valid_for, ..message("RB-taken") }).await;
+        assert!(matches!(step, Delivery::Submitted { .. }), "{step:?}");
+    }
+    party.end().await;
+    assert_eq!(server.heard("QUIT"), 1);
 }
 
 #[tokio::test]
