@@ -23,6 +23,8 @@ pub(super) struct Talk<S> {
     responses: Responses,
     commands: u64,
     capabilities: Vec<String>,
+    /// Until then the server's words are not logged: it may repeat ours.
+    logged_in: bool,
     /// How many mails the selected folder holds.
     exists: u32,
     /// Whether some may have come that nobody has asked for yet.
@@ -48,6 +50,7 @@ pub(super) async fn open(config: &Mailbox) -> Result<Talk<Secured>, Fault> {
     };
     talk.ask("CAPABILITY").await?;
     talk.log_in(&config.account).await?;
+    talk.logged_in = true;
     // A server may be able to do more for whom it knows.
     talk.ask("CAPABILITY").await?;
     Ok(talk)
@@ -60,6 +63,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
             responses: Responses::default(),
             commands: 0,
             capabilities: Vec::new(),
+            logged_in: false,
             exists: 0,
             arrived: false,
             unreadable: false,
@@ -103,7 +107,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
                     return Ok(tag);
                 }
                 if let Response::Ended { outcome, words, .. } = response {
-                    return Err(refused(outcome, &words));
+                    return Err(self.refused(outcome, &words));
                 }
             }
         })
@@ -133,7 +137,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
             let response = self.next().await?;
             if let Response::Ended { tag, outcome, words } = response {
                 let well = tag == of && outcome == Outcome::Ok;
-                return if well { Ok(()) } else { Err(refused(outcome, &words)) };
+                return if well { Ok(()) } else { Err(self.refused(outcome, &words)) };
             }
             if let Response::Fetched(mail) = response {
                 take(mail);
@@ -152,7 +156,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
         };
         if let Response::Status { outcome, validity, words } = &response {
             if *outcome == Outcome::Bye {
-                debug!(words, "farewell");
+                debug!(words = self.logged_in.then_some(words), "farewell");
                 return Err(Fault::Farewell);
             }
             self.validity = validity.or(self.validity);
@@ -170,6 +174,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
             self.exists = self.exists.saturating_sub(1);
         }
         Ok(response)
+    }
+
+    fn refused(&self, outcome: Outcome, words: &str) -> Fault {
+        debug!(?outcome, words = self.logged_in.then_some(words), "refused");
+        let status = format!("{outcome:?} {}", code(words)).trim().to_uppercase();
+        Fault::Refused { status, permanent: outcome == Outcome::Bad }
     }
 }
 
@@ -296,7 +306,7 @@ impl Talk<Secured> {
         while !self.arrived {
             match timeout_at(until, self.next()).await {
                 Ok(Ok(Response::Ended { outcome, words, .. })) => {
-                    return Err(refused(outcome, &words));
+                    return Err(self.refused(outcome, &words));
                 }
                 Ok(Ok(_)) => {}
                 Ok(Err(fault)) => return Err(fault),
@@ -309,10 +319,4 @@ impl Talk<Secured> {
 
 async fn in_time<T>(answer: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
     timeout(MAILBOX_ANSWER, answer).await.map_err(|_| Fault::Silent)?
-}
-
-fn refused(outcome: Outcome, words: &str) -> Fault {
-    debug!(?outcome, words, "refused");
-    let status = format!("{outcome:?} {}", code(words)).trim().to_uppercase();
-    Fault::Refused { status, permanent: outcome == Outcome::Bad }
 }

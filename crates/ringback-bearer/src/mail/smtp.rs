@@ -28,6 +28,8 @@ pub(super) struct Talk<S> {
     wire: Wire<S>,
     replies: Replies,
     mails: usize,
+    /// Until then the server's words are not logged: it may repeat ours.
+    logged_in: bool,
     /// Whether a mail was begun and not taken.
     soiled: bool,
 }
@@ -52,22 +54,26 @@ pub(super) async fn open(config: &Submission) -> Result<Talk<Secured>, Fault> {
     if let Some(account) = &config.account {
         talk.log_in(&offer, account).await?;
     }
+    talk.logged_in = true;
     Ok(talk)
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
     fn new(stream: S) -> Self {
-        Self { wire: Wire::new(stream), replies: Replies::default(), mails: 0, soiled: false }
+        let (wire, replies) = (Wire::new(stream), Replies::default());
+        Self { wire, replies, mails: 0, logged_in: false, soiled: false }
     }
 
     async fn greeted(&mut self) -> Result<(), Fault> {
-        self.reply().await.and_then(good).map(drop)
+        let greeting = self.reply().await?;
+        self.good(greeting).map(drop)
     }
 
     /// Says a line and wants a good answer.
     async fn ask(&mut self, line: &str) -> Result<Reply, Fault> {
         let line = Zeroizing::new(format!("{line}\r\n"));
-        self.say(&line).await.and_then(good)
+        let answer = self.say(&line).await?;
+        self.good(answer)
     }
 
     async fn say(&mut self, words: &str) -> Result<Reply, Fault> {
@@ -87,6 +93,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
             }
         };
         timeout(MAIL_ANSWER, reading).await.map_err(|_| Fault::Silent)?
+    }
+
+    fn good(&self, reply: Reply) -> Result<Reply, Fault> {
+        if reply.is_good() {
+            return Ok(reply);
+        }
+        let words = self.logged_in.then(|| reply.words());
+        debug!(status = reply.status(), words, "refused");
+        Err(Fault::Refused { status: reply.status(), permanent: reply.is_permanent() })
     }
 }
 
@@ -138,7 +153,7 @@ impl Talk<Secured> {
         handed.store(true, Ordering::Relaxed);
         let answer = self.say(&parcel.data).await?;
         handed.store(answer.is_good(), Ordering::Relaxed);
-        good(answer)?;
+        self.good(answer)?;
         self.soiled = false;
         Ok(())
     }
@@ -161,12 +176,4 @@ impl Talk<Secured> {
     pub(super) async fn quit(mut self) {
         let _ = timeout(FAREWELL_PATIENCE, self.ask("QUIT")).await;
     }
-}
-
-fn good(reply: Reply) -> Result<Reply, Fault> {
-    if reply.is_good() {
-        return Ok(reply);
-    }
-    debug!(words = reply.words(), "refused");
-    Err(Fault::Refused { status: reply.status(), permanent: reply.is_permanent() })
 }

@@ -14,6 +14,7 @@ mod middleman;
 mod party;
 mod post;
 mod protection;
+mod secrecy;
 mod sending;
 mod trouble;
 
