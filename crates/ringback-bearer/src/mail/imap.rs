@@ -49,7 +49,7 @@ pub(super) async fn open(config: &Mailbox) -> Result<Talk<Secured>, Fault> {
         }
     };
     talk.ask("CAPABILITY").await?;
-    talk.log_in(&config.account).await?;
+    talk.log_in(&config.account).await.map_err(Fault::of_login)?;
     talk.logged_in = true;
     // A server may be able to do more for whom it knows.
     talk.ask("CAPABILITY").await?;
@@ -204,19 +204,16 @@ impl Talk<TcpStream> {
 
 impl Talk<Secured> {
     async fn log_in(&mut self, account: &Account) -> Result<(), Fault> {
-        let answer = if self.offers("AUTH=PLAIN") {
-            match self.begin("AUTHENTICATE PLAIN").await {
-                Ok(tag) => self.go_on(&account.plain(), &tag).await,
-                Err(fault) => Err(fault),
-            }
+        if self.offers("AUTH=PLAIN") {
+            let tag = self.begin("AUTHENTICATE PLAIN").await?;
+            self.go_on(&account.plain(), &tag).await
         } else if !self.offers("LOGINDISABLED")
             && let Some(login) = account.imap_login()
         {
             self.ask(&login).await
         } else {
-            return Err(Fault::Lacking("AUTHENTICATE PLAIN, or LOGIN for this account"));
-        };
-        answer.map_err(Fault::of_login)
+            Err(Fault::Lacking("AUTHENTICATE PLAIN, or LOGIN for this account"))
+        }
     }
 
     /// Selects a folder and tells under which number its UIDs are valid.

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ringback_proto::mail::account::Account;
-use ringback_proto::mail::reply::{Replies, Reply};
+use ringback_proto::mail::reply::{Class, Replies, Reply};
 use ringback_proto::terminal::MailAddress;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -50,9 +50,9 @@ pub(super) async fn open(config: &Submission) -> Result<Talk<Secured>, Fault> {
             Talk::new(protect(&config.server, stream).await?)
         }
     };
-    let offer = talk.ask(&hello).await?;
+    let offer = talk.ask(&hello, Class::Done).await?;
     if let Some(account) = &config.account {
-        talk.log_in(&offer, account).await?;
+        talk.log_in(&offer, account).await.map_err(Fault::of_login)?;
     }
     talk.logged_in = true;
     Ok(talk)
@@ -66,20 +66,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
 
     async fn greeted(&mut self) -> Result<(), Fault> {
         let greeting = self.reply().await?;
-        self.good(greeting).map(drop)
+        self.judge(greeting, Class::Done).map(drop)
     }
 
-    /// Says a line and wants a good answer.
-    async fn ask(&mut self, line: &str) -> Result<Reply, Fault> {
+    /// Says a line and wants an answer of this class.
+    async fn ask(&mut self, line: &str, wanted: Class) -> Result<Reply, Fault> {
         let line = Zeroizing::new(format!("{line}\r\n"));
         let answer = self.say(&line).await?;
-        self.good(answer)
+        self.judge(answer, wanted)
     }
 
     async fn say(&mut self, words: &str) -> Result<Reply, Fault> {
+        self.listen().await?;
         let write = timeout(MAIL_ANSWER, self.wire.write(words.as_bytes()));
         write.await.map_err(|_| Fault::Silent)??;
         self.reply().await
+    }
+
+    /// Nothing may be unread when we speak: it would be taken for the answer.
+    async fn listen(&mut self) -> Result<(), Fault> {
+        if let Some(octets) = self.wire.read_ready().await? {
+            self.replies.handle_input(octets);
+        }
+        if self.replies.is_empty() {
+            return Ok(());
+        }
+        let farewell = self.replies.poll_reply()?.is_some_and(|it| it.is_farewell());
+        Err(if farewell { Fault::Farewell } else { Fault::Astray })
     }
 
     async fn reply(&mut self) -> Result<Reply, Fault> {
@@ -95,13 +108,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
         timeout(MAIL_ANSWER, reading).await.map_err(|_| Fault::Silent)?
     }
 
-    fn good(&self, reply: Reply) -> Result<Reply, Fault> {
-        if reply.is_good() {
+    fn judge(&self, reply: Reply, wanted: Class) -> Result<Reply, Fault> {
+        if reply.class() == wanted {
             return Ok(reply);
         }
         let words = self.logged_in.then(|| reply.words());
         debug!(status = reply.status(), words, "refused");
-        Err(Fault::Refused { status: reply.status(), permanent: reply.is_permanent() })
+        if reply.is_farewell() {
+            return Err(Fault::Farewell);
+        }
+        match reply.class() {
+            Class::Done | Class::GoOn => Err(Fault::Astray),
+            Class::NotNow => Err(Fault::Refused { status: reply.status(), permanent: false }),
+            Class::Never => Err(Fault::Refused { status: reply.status(), permanent: true }),
+        }
     }
 }
 
@@ -109,10 +129,10 @@ impl Talk<TcpStream> {
     /// Gives the connection back when the server expects TLS on it.
     async fn start_tls(mut self, hello: &str) -> Result<TcpStream, Fault> {
         self.greeted().await?;
-        if !self.ask(hello).await?.offers("STARTTLS") {
+        if !self.ask(hello, Class::Done).await?.offers("STARTTLS") {
             return Err(Fault::Unprotected("the server does not offer STARTTLS"));
         }
-        if self.ask("STARTTLS").await.is_err() {
+        if self.ask("STARTTLS", Class::Done).await.is_err() {
             return Err(Fault::Unprotected("the server does not want STARTTLS"));
         }
         // What somebody has put behind the answer would be taken for the server's own words.
@@ -125,18 +145,18 @@ impl Talk<TcpStream> {
 
 impl Talk<Secured> {
     async fn log_in(&mut self, offer: &Reply, account: &Account) -> Result<(), Fault> {
-        let answer = if offer.offers_login("PLAIN") {
+        if offer.offers_login("PLAIN") {
             let words = Zeroizing::new(format!("AUTH PLAIN {}", *account.plain()));
-            self.ask(&words).await
+            self.ask(&words, Class::Done).await?;
         } else if offer.offers_login("LOGIN") {
             let [user, password] = account.login();
-            self.ask("AUTH LOGIN").await?;
-            self.ask(&user).await?;
-            self.ask(&password).await
+            self.ask("AUTH LOGIN", Class::GoOn).await?;
+            self.ask(&user, Class::GoOn).await?;
+            self.ask(&password, Class::Done).await?;
         } else {
             return Err(Fault::Lacking("AUTH PLAIN or AUTH LOGIN"));
-        };
-        answer.map(drop).map_err(Fault::of_login)
+        }
+        Ok(())
     }
 
     /// Hands a mail over; `handed` is true from when the server may have it, unless it refuses it.
@@ -146,14 +166,15 @@ impl Talk<Secured> {
         handed: &AtomicBool,
     ) -> Result<(), Fault> {
         self.soiled = true;
-        self.ask(&format!("MAIL FROM:<{}>", parcel.from.as_str())).await?;
-        self.ask(&format!("RCPT TO:<{}>", parcel.to.as_str())).await?;
-        self.ask("DATA").await?;
+        self.ask(&format!("MAIL FROM:<{}>", parcel.from.as_str()), Class::Done).await?;
+        self.ask(&format!("RCPT TO:<{}>", parcel.to.as_str()), Class::Done).await?;
+        self.ask("DATA", Class::GoOn).await?;
         self.mails += 1;
         handed.store(true, Ordering::Relaxed);
         let answer = self.say(&parcel.data).await?;
-        handed.store(answer.is_good(), Ordering::Relaxed);
-        self.good(answer)?;
+        let refused = matches!(answer.class(), Class::NotNow | Class::Never);
+        handed.store(!refused, Ordering::Relaxed);
+        self.judge(answer, Class::Done)?;
         self.soiled = false;
         Ok(())
     }
@@ -166,7 +187,7 @@ impl Talk<Secured> {
     /// Makes the session as good as new after a refusal.
     pub(super) async fn reset(&mut self) -> Result<(), Fault> {
         if self.soiled {
-            self.ask("RSET").await?;
+            self.ask("RSET", Class::Done).await?;
             self.soiled = false;
         }
         Ok(())
@@ -174,6 +195,6 @@ impl Talk<Secured> {
 
     /// Says farewell; whether the server hears it does not matter.
     pub(super) async fn quit(mut self) {
-        let _ = timeout(FAREWELL_PATIENCE, self.ask("QUIT")).await;
+        let _ = timeout(FAREWELL_PATIENCE, self.ask("QUIT", Class::Done)).await;
     }
 }

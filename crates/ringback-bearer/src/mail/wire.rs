@@ -47,6 +47,8 @@ pub(super) enum Fault {
     Login(String),
     #[error("the server refused it: {status}")]
     Refused { status: String, permanent: bool },
+    #[error("the server's answers do not belong to what it was asked")]
+    Astray,
     #[error("what the server says of a mail cannot be read")]
     Unreadable,
     #[error("the server does without something that is needed: {0}")]
@@ -71,6 +73,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         match self.stream.read(&mut self.chunk).await? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             count => Ok(&self.chunk[..count]),
+        }
+    }
+
+    /// Reads what has come already, if anything has.
+    pub(super) async fn read_ready(&mut self) -> io::Result<Option<&[u8]>> {
+        tokio::select! {
+            biased;
+            octets = self.read() => octets.map(Some),
+            () = std::future::ready(()) => Ok(None),
         }
     }
 
@@ -99,6 +110,7 @@ impl Fault {
             | Self::Farewell
             | Self::Smtp(_)
             | Self::Imap(_)
+            | Self::Astray
             | Self::Unreadable
             | Self::Deaf => false,
             Self::Refused { permanent, .. } => *permanent,

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+mod answers;
 mod hearing;
 mod middleman;
 mod party;
