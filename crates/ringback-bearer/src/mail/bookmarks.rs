@@ -11,16 +11,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ringback_proto::mail::bookmark::Bookmark;
-use ringback_proto::mail::imap::Folder;
 use tracing::{error, warn};
 
 use crate::limits::BOOKMARK_OCTETS;
 
-/// Bookmarks by folder; clones are the same.
+/// Bookmarks by what a folder is known by; clones are the same.
 #[derive(Clone)]
 pub(super) struct Bookmarks {
     file: PathBuf,
-    folders: Arc<Mutex<BTreeMap<Folder, Bookmark>>>,
+    folders: Arc<Mutex<BTreeMap<String, Bookmark>>>,
 }
 
 impl Bookmarks {
@@ -38,18 +37,18 @@ impl Bookmarks {
         Self { file, folders: Arc::new(Mutex::new(folders)) }
     }
 
-    pub(super) fn of(&self, folder: &Folder) -> Option<Bookmark> {
-        lock(&self.folders).get(folder).cloned()
+    pub(super) fn of(&self, key: &str) -> Option<Bookmark> {
+        lock(&self.folders).get(key).cloned()
     }
 
     /// Keeps a bookmark. Where the disk fails mails are heard once more after a restart.
-    pub(super) async fn keep(&self, folder: &Folder, bookmark: &Bookmark) {
-        lock(&self.folders).insert(folder.clone(), bookmark.clone());
+    pub(super) async fn keep(&self, key: &str, bookmark: &Bookmark) {
+        lock(&self.folders).insert(key.to_owned(), bookmark.clone());
         let Self { file, folders } = self.clone();
         let writing = tokio::task::spawn_blocking(move || {
             // Whoever writes last writes the newest of all, since it is locked meanwhile.
             let folders = lock(&folders);
-            let line = |(folder, it): (&Folder, &Bookmark)| format!("{it} ={}\n", folder.as_str());
+            let line = |(key, it): (&String, &Bookmark)| format!("{it} ={key}\n");
             let text: String = folders.iter().map(line).collect();
             replace(&file, text.as_bytes())
         });
@@ -59,10 +58,10 @@ impl Bookmarks {
     }
 }
 
-/// A folder's name may be anything: it stands behind the first `=`.
-fn parse(line: &str) -> Option<(Folder, Bookmark)> {
-    let (bookmark, folder) = line.split_once(" =")?;
-    Some((Folder::parse(folder)?, Bookmark::parse(bookmark)?))
+/// A name may be anything: it stands behind the first `=`.
+fn parse(line: &str) -> Option<(String, Bookmark)> {
+    let (bookmark, key) = line.split_once(" =")?;
+    Some((key.to_owned(), Bookmark::parse(bookmark)?))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -32,6 +32,16 @@ pub(super) struct Talk<S> {
     /// Whether it has said of a mail what nobody can read.
     unreadable: bool,
     validity: Option<u32>,
+    /// Every mail had a lower UID than this when the folder was selected.
+    next: Option<u32>,
+}
+
+/// What a server says of a folder's UIDs.
+pub(super) struct Selected {
+    /// The number they are valid under.
+    pub(super) validity: u32,
+    /// What the next mail gets, or less; old servers do not tell.
+    pub(super) next: Option<u32>,
 }
 
 /// Connects, insists on TLS and logs in.
@@ -68,6 +78,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
             arrived: false,
             unreadable: false,
             validity: None,
+            next: None,
         }
     }
 
@@ -154,12 +165,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
             let octets = self.wire.read().await?;
             self.responses.handle_input(octets);
         };
-        if let Response::Status { outcome, validity, words } = &response {
+        if let Response::Status { outcome, validity, next, words } = &response {
             if *outcome == Outcome::Bye {
                 debug!(words = self.logged_in.then_some(words), "farewell");
                 return Err(Fault::Farewell);
             }
             self.validity = validity.or(self.validity);
+            self.next = next.or(self.next);
         }
         if let Response::Capabilities(capabilities) = &response {
             self.capabilities.clone_from(capabilities);
@@ -216,10 +228,11 @@ impl Talk<Secured> {
         }
     }
 
-    /// Selects a folder and tells under which number its UIDs are valid.
-    pub(super) async fn select(&mut self, folder: &Folder) -> Result<u32, Fault> {
+    /// Selects a folder and tells what its UIDs are.
+    pub(super) async fn select(&mut self, folder: &Folder) -> Result<Selected, Fault> {
         self.ask(&format!("SELECT {}", folder.quoted())).await?;
-        self.validity.ok_or(Fault::Lacking("UIDVALIDITY"))
+        let validity = self.validity.ok_or(Fault::Lacking("UIDVALIDITY"))?;
+        Ok(Selected { validity, next: self.next })
     }
 
     /// Whether mails may have come since this was asked last.
@@ -227,14 +240,19 @@ impl Talk<Secured> {
         std::mem::take(&mut self.arrived)
     }
 
-    /// The highest UID in the folder; 0 if it is empty.
-    pub(super) async fn newest(&mut self) -> Result<u32, Fault> {
+    /// The highest UID in the selected folder; 0 if it is empty.
+    pub(super) async fn newest(&mut self, folder: &Folder) -> Result<u32, Fault> {
         if self.exists == 0 {
             return Ok(0);
         }
         let mut newest = 0;
         self.gather("FETCH * (UID)", |it| newest = newest.max(it.uid)).await?;
-        Ok(newest)
+        if self.next.is_some_and(|next| next <= newest) {
+            // Mails have come since, or this is nonsense that would hide all mails to come: the
+            // folder itself knows.
+            self.select(folder).await?;
+        }
+        Ok(self.next.map_or(newest, |next| newest.min(next.saturating_sub(1))))
     }
 
     /// Fetches of each mail the few headers and the octets that are looked at, and marks none.

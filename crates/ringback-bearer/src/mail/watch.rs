@@ -17,7 +17,7 @@ use tracing::{Instrument, debug, info, info_span, warn};
 
 use super::Mailbox;
 use super::bookmarks::Bookmarks;
-use super::imap::{Talk, open};
+use super::imap::{Selected, Talk, open};
 use super::pause::Pause;
 use super::wire::{Fault, Secured};
 use crate::Heard;
@@ -27,6 +27,8 @@ pub(super) struct Watch {
     config: Arc<Mailbox>,
     folder: Folder,
     bookmarks: Bookmarks,
+    /// What the folder's bookmark is known by.
+    key: String,
     /// None until the folder has been selected for the first time ever.
     bookmark: Option<Bookmark>,
     trouble: Trouble,
@@ -56,11 +58,13 @@ impl Watch {
         let bookmarks = Bookmarks::open(config.bookmarks.clone()).await;
         let mut watches = JoinSet::new();
         for folder in &config.folders {
+            let key = key(&config, folder);
             let watch = Self {
                 config: config.clone(),
                 folder: folder.clone(),
                 bookmarks: bookmarks.clone(),
-                bookmark: bookmarks.of(folder),
+                bookmark: bookmarks.of(&key),
+                key,
                 trouble: Trouble::default(),
                 hearing: hearing.clone(),
                 pause: Pause::new(),
@@ -91,11 +95,19 @@ impl Watch {
 
     async fn watch(&mut self) -> Result<Infallible, Fault> {
         let mut talk = open(&self.config).await?;
-        let validity = talk.select(&self.folder).await?;
-        let newest = talk.newest().await?;
-        match &mut self.bookmark {
-            Some(bookmark) if bookmark.is_valid(validity) => bookmark.arrived(newest),
-            Some(_) | None => {
+        let Selected { validity, next } = talk.select(&self.folder).await?;
+        let newest = talk.newest(&self.folder).await?;
+        let valid = self.bookmark.take_if(|it| it.is_valid(validity));
+        let ahead = next.is_some_and(|it| valid.as_ref().is_some_and(|mark| mark.is_ahead_of(it)));
+        if ahead {
+            warn!("the folder has lost mails that were heard: it was restored, or it is another's");
+        }
+        match valid.filter(|_| !ahead) {
+            Some(mut bookmark) => {
+                bookmark.arrived(newest);
+                self.bookmark = Some(bookmark);
+            }
+            None => {
                 info!("the folder is new to us: what is marked as read counts as heard");
                 self.bookmark = Some(Bookmark::new(validity, newest));
                 self.trouble.suspects = None;
@@ -113,7 +125,7 @@ impl Watch {
     /// Hands over whatever has not been yet, the newest first even while more arrive.
     async fn catch_up(&mut self, talk: &mut Talk<Secured>) -> Result<(), Fault> {
         loop {
-            let newest = if talk.take_arrived() { talk.newest().await? } else { 0 };
+            let newest = if talk.take_arrived() { talk.newest(&self.folder).await? } else { 0 };
             let Some(bookmark) = &mut self.bookmark else { return Ok(()) };
             bookmark.arrived(newest);
             let batch = match self.trouble.suspects {
@@ -171,9 +183,14 @@ impl Watch {
 
     async fn remember(&self) {
         if let Some(bookmark) = &self.bookmark {
-            self.bookmarks.keep(&self.folder, bookmark).await;
+            self.bookmarks.keep(&self.key, bookmark).await;
         }
     }
+}
+
+/// Whose folder it is and where: a bookmark means nothing to another account or server.
+fn key(config: &Mailbox, folder: &Folder) -> String {
+    format!("{} {}@{}", folder.quoted(), config.account.user(), config.server.address)
 }
 
 impl Trouble {

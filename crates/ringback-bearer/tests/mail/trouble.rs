@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use ringback_bearer::limits::MAIL_PAUSE;
-use ringback_bearer::mail::Security;
+use ringback_bearer::mail::{Mailbox, Security};
+use ringback_proto::mail::account::Account;
 use tempfile::TempDir;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::middleman::{Middleman, Script};
@@ -18,7 +19,8 @@ macro_rules! mailbox {
             ("CAPABILITY", "* CAPABILITY IMAP4rev1 IDLE AUTH=PLAIN\r\n{tag} OK\r\n"),
             ("AUTHENTICATE", "+ \r\n"),
             ("AGNhci03AHNlY3JldA==", "t2 OK\r\n"),
-            ("SELECT", "* 3 EXISTS\r\n* OK [UIDVALIDITY 1]\r\n{tag} OK\r\n"),
+            ("AGNhci04AHNlY3JldA==", "t2 OK\r\n"),
+            ("SELECT", "* 3 EXISTS\r\n* OK [UIDVALIDITY 1]\r\n* OK [UIDNEXT 4]\r\n{tag} OK\r\n"),
             ("UID STORE", "{tag} OK\r\n"),
             $($more),*
         ]
@@ -90,6 +92,48 @@ async fn a_mail_of_which_nonsense_was_said_is_asked_for_again() {
     assert_eq!(heard, ["RB-3", "RB-1", "RB-2"], "each once");
     assert_eq!(server.heard("SELECT"), 1, "over one connection");
     party.end().await;
+}
+
+const ALL: (&str, &str) =
+    ("UID FETCH 1:3 ", concat!(mail!("3"), mail!("2"), mail!("1"), "{tag} OK\r\n"));
+const HOLDS_THREE: Script = mailbox![THREE, ALL];
+/// Among what was asked for it tells of a mail that its folder cannot have.
+const NAMES_THE_HIGHEST: Script = mailbox![
+    ("FETCH * (UID)", "* 1 FETCH (UID 4294967295)\r\n* 3 FETCH (UID 3)\r\n{tag} OK\r\n"),
+    ALL,
+];
+
+async fn assert_hears_all(mailbox: Mailbox, why: &str) {
+    let mut party = Party::start(None, Some(mailbox));
+    for text in ["RB-3", "RB-2", "RB-1"] {
+        let heard = timeout(Duration::from_secs(20), party.receiver.hear()).await.expect(why);
+        assert_eq!(String::from_utf8(heard.unwrap().octets).unwrap().trim(), text, "{why}");
+    }
+    party.end().await;
+}
+
+#[tokio::test]
+async fn a_number_the_folder_does_not_have_hides_no_mail() {
+    let (tasks, folder) = (TaskTracker::new(), TempDir::new().unwrap());
+    let server = Middleman::play("* OK\r\n", NAMES_THE_HIGHEST, true, &tasks).await;
+    assert_hears_all(mailbox_in(folder.path(), server.port, Security::Implicit), "nonsense").await;
+}
+
+#[tokio::test]
+async fn a_bookmark_of_another_folder_or_of_a_time_undone_hides_no_mail() {
+    let (tasks, folder) = (TaskTracker::new(), TempDir::new().unwrap());
+    let server = Middleman::play("* OK\r\n", HOLDS_THREE, true, &tasks).await;
+    let mailbox = || mailbox_in(folder.path(), server.port, Security::Implicit);
+    assert_hears_all(mailbox(), "the first time").await;
+    let account = Account::new("car-8", "secret").unwrap();
+    assert_hears_all(Mailbox { account, ..mailbox() }, "another account").await;
+
+    // Nine mails were heard before the mailbox was restored from a copy.
+    let bookmarks = folder.path().join("bookmarks");
+    let text = std::fs::read_to_string(&bookmarks).unwrap();
+    assert!(text.contains("1 3 3 ="), "{text}");
+    std::fs::write(&bookmarks, text.replace("1 3 3 =", "1 9 3 =")).unwrap();
+    assert_hears_all(mailbox(), "a mailbox that was restored").await;
 }
 
 /// Logs in, and hangs up when mails are asked for.

@@ -41,6 +41,12 @@ impl Bookmark {
         self.validity == validity
     }
 
+    /// Whether the folder has gone back behind the bookmark, if this is the UID of its next mail:
+    /// then the bookmark is of another folder, or of a time that has been undone.
+    pub fn is_ahead_of(&self, next: u32) -> bool {
+        next <= self.last
+    }
+
     /// Whether nobody knows if this mail was handled: then it was if it is marked so.
     pub fn is_doubtful(&self, uid: u32) -> bool {
         uid <= self.doubtful
@@ -217,6 +223,7 @@ mod tests {
         bookmark.arrived(6);
         assert!(bookmark.is_doubtful(5) && !bookmark.is_doubtful(6));
         assert!(bookmark.is_valid(7) && !bookmark.is_valid(8));
+        assert!(bookmark.is_ahead_of(6) && !bookmark.is_ahead_of(7));
     }
 
     #[test]
