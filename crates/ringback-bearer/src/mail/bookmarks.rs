@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ringback_proto::mail::bookmark::Bookmark;
-use tracing::{error, warn};
+use tracing::warn;
 
 use crate::limits::BOOKMARK_OCTETS;
 
@@ -20,6 +20,8 @@ use crate::limits::BOOKMARK_OCTETS;
 pub(super) struct Bookmarks {
     file: PathBuf,
     folders: Arc<Mutex<BTreeMap<String, Bookmark>>>,
+    /// Held by who writes the file, which may take long: never where others run.
+    writing: Arc<Mutex<()>>,
 }
 
 impl Bookmarks {
@@ -34,27 +36,25 @@ impl Bookmarks {
                 BTreeMap::new()
             }
         };
-        Self { file, folders: Arc::new(Mutex::new(folders)) }
+        Self { file, folders: Arc::new(Mutex::new(folders)), writing: Arc::default() }
     }
 
     pub(super) fn of(&self, key: &str) -> Option<Bookmark> {
         lock(&self.folders).get(key).cloned()
     }
 
-    /// Keeps a bookmark. Where the disk fails mails are heard once more after a restart.
-    pub(super) async fn keep(&self, key: &str, bookmark: &Bookmark) {
+    /// Keeps a bookmark. Until that succeeds a restart forgets it.
+    pub(super) async fn keep(&self, key: &str, bookmark: &Bookmark) -> io::Result<()> {
         lock(&self.folders).insert(key.to_owned(), bookmark.clone());
-        let Self { file, folders } = self.clone();
-        let writing = tokio::task::spawn_blocking(move || {
-            // Whoever writes last writes the newest of all, since it is locked meanwhile.
-            let folders = lock(&folders);
+        let Self { file, folders, writing } = self.clone();
+        let kept = tokio::task::spawn_blocking(move || {
+            // Whoever writes last writes the newest of all.
+            let _writing = lock(&writing);
             let line = |(key, it): (&String, &Bookmark)| format!("{it} ={key}\n");
-            let text: String = folders.iter().map(line).collect();
+            let text: String = lock(&folders).iter().map(line).collect();
             replace(&file, text.as_bytes())
         });
-        if let Err(fault) = writing.await.map_err(io::Error::other).flatten() {
-            error!(%fault, "RB-MAIL: a mailbox's bookmarks cannot be kept");
-        }
+        kept.await.map_err(io::Error::other).flatten()
     }
 }
 
@@ -71,7 +71,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn read(file: &Path) -> io::Result<String> {
     let mut text = String::new();
-    File::open(file)?.take(BOOKMARK_OCTETS).read_to_string(&mut text)?;
+    File::open(file)?.take(BOOKMARK_OCTETS + 1).read_to_string(&mut text)?;
+    if BOOKMARK_OCTETS < text.len() as u64 {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is too long"));
+    }
     Ok(text)
 }
 
@@ -87,5 +90,45 @@ fn replace(file: &Path, octets: &[u8]) -> io::Result<()> {
     match file.parent() {
         Some(folder) if folder != Path::new("") => File::open(folder)?.sync_all(),
         Some(_) | None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_slow_disk_keeps_nobody_from_looking() {
+        let folder = tempfile::TempDir::new().unwrap();
+        // Writing begins only when somebody reads.
+        let beside = folder.path().join("bookmarks.new");
+        assert!(Command::new("mkfifo").arg(&beside).status().unwrap().success());
+        let bookmarks = Bookmarks::open(folder.path().join("bookmarks")).await;
+        let (writer, bookmark) = (bookmarks.clone(), Bookmark::new(7, 40));
+        let mut keeping = tokio::task::JoinSet::new();
+        keeping.spawn(async move { writer.keep("a", &Bookmark::new(7, 40)).await });
+        while bookmarks.writing.try_lock().is_ok() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(bookmarks.of("a"), Some(bookmark), "while it is written");
+        let text = tokio::task::spawn_blocking(move || std::fs::read_to_string(beside));
+        assert_eq!(text.await.unwrap().unwrap(), "7 40 40 1:40 =a\n");
+        let kept = keeping.join_next().await.unwrap().unwrap();
+        assert!(kept.is_err(), "what cannot be synced is not kept");
+    }
+
+    #[tokio::test]
+    async fn of_a_file_that_is_too_long_nothing_is_believed() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = folder.path().join("bookmarks");
+        let line = "7 40 40 =a\n";
+        let lines = usize::try_from(BOOKMARK_OCTETS).unwrap() / line.len();
+        for (lines, believed) in [(lines, true), (lines + 1, false)] {
+            std::fs::write(&file, line.repeat(lines)).unwrap();
+            let bookmarks = Bookmarks::open(file.clone()).await;
+            assert_eq!(bookmarks.of("a").is_some(), believed, "{lines} lines");
+        }
     }
 }

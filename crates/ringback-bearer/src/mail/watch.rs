@@ -1,8 +1,8 @@
 //! A folder that is watched: what comes is handed over once, the newest first, and remembered.
 //!
 //! A mail counts as heard from when it was handed over. What is remembered of that is on the disk
-//! before the mail is marked, so that a crash in between repeats a few mails and loses none; whoever
-//! hears them must bear to hear one twice. A mail that cannot be fetched even alone is passed over.
+//! before the mail is marked, and where the disk fails it is not marked: a crash repeats a few mails
+//! and loses none, and whoever hears them must bear to hear one twice. A mail that cannot be fetched even alone is passed over.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use ringback_proto::mail::text::{sender, text};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, debug, info, info_span, warn};
+use tracing::{Instrument, debug, error, info, info_span, warn};
 
 use super::Mailbox;
 use super::bookmarks::Bookmarks;
@@ -147,13 +147,16 @@ impl Watch {
             if let Some(bookmark) = self.bookmark.as_mut().filter(|_| done) {
                 bookmark.handled(batch);
             }
-            self.remember().await;
+            let remembered = self.remember().await;
             if let Err(fault) = fetched {
                 debug!(%fault, mails = %batch, done, "not fetched");
                 // A mail that failed alone is tried once more later: the fault may be the server's.
                 if !fault.is_survived() || batch.is_single() && !done {
                     return Err(fault);
                 }
+            }
+            if !remembered {
+                continue;
             }
             match talk.mark(&handed, self.config.handled).await {
                 // Who may read may not always write.
@@ -181,10 +184,12 @@ impl Watch {
         Ok(true)
     }
 
-    async fn remember(&self) {
-        if let Some(bookmark) = &self.bookmark {
-            self.bookmarks.keep(&self.key, bookmark).await;
-        }
+    /// Tells whether what was handed over is on the disk.
+    async fn remember(&self) -> bool {
+        let Some(bookmark) = &self.bookmark else { return true };
+        let Err(fault) = self.bookmarks.keep(&self.key, bookmark).await else { return true };
+        error!(%fault, "RB-MAIL: a mailbox's bookmarks cannot be kept");
+        false
     }
 }
 

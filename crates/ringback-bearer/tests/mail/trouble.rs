@@ -6,7 +6,7 @@ use ringback_bearer::limits::MAIL_PAUSE;
 use ringback_bearer::mail::{Mailbox, Security};
 use ringback_proto::mail::account::Account;
 use tempfile::TempDir;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::middleman::{Middleman, Script};
@@ -134,6 +134,26 @@ async fn a_bookmark_of_another_folder_or_of_a_time_undone_hides_no_mail() {
     assert!(text.contains("1 3 3 ="), "{text}");
     std::fs::write(&bookmarks, text.replace("1 3 3 =", "1 9 3 =")).unwrap();
     assert_hears_all(mailbox(), "a mailbox that was restored").await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_remembered_is_not_marked() {
+    let (tasks, folder) = (TaskTracker::new(), TempDir::new().unwrap());
+    let server = Middleman::play("* OK\r\n", HOLDS_THREE, true, &tasks).await;
+    let nowhere = folder.path().join("nowhere");
+    let mailbox = mailbox_in(&nowhere, server.port, Security::Implicit);
+    let mut party = Party::start(None, Some(mailbox));
+    let heard = [party.hear().await, party.hear().await, party.hear().await];
+    assert_eq!(heard, ["RB-3", "RB-2", "RB-1"]);
+    // Waiting for more comes after marking.
+    soon(async {
+        while server.heard("IDLE") == 0 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert_eq!(server.heard("STORE"), 0);
+    party.end().await;
 }
 
 /// Logs in, and hangs up when mails are asked for.
