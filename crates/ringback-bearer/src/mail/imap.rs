@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 use zeroize::Zeroizing;
 
-use super::wire::{Fault, Secured, Wire, connect, protect};
+use super::wire::{Fault, Plain, Secured, Wire, secured};
 use super::{Handled, Mailbox, Security};
 use crate::limits::MAILBOX_ANSWER;
 
@@ -46,18 +46,10 @@ pub(super) struct Selected {
 
 /// Connects, insists on TLS and logs in.
 pub(super) async fn open(config: &Mailbox) -> Result<Talk<Secured>, Fault> {
-    let stream = connect(&config.server).await?;
-    let mut talk = match config.server.security {
-        Security::Implicit => {
-            let mut talk = Talk::new(protect(&config.server, stream).await?);
-            talk.greeted().await?;
-            talk
-        }
-        Security::StartTls => {
-            let stream = Talk::new(stream).start_tls().await?;
-            Talk::new(protect(&config.server, stream).await?)
-        }
-    };
+    let mut talk = Talk::new(secured(&config.server, Talk::new).await?);
+    if config.server.security == Security::Implicit {
+        talk.greeted().await?;
+    }
     talk.ask("CAPABILITY").await?;
     talk.log_in(&config.account).await.map_err(Fault::of_login)?;
     talk.logged_in = true;
@@ -195,22 +187,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
     }
 }
 
-impl Talk<TcpStream> {
-    /// Gives the connection back when the server expects TLS on it.
-    async fn start_tls(mut self) -> Result<TcpStream, Fault> {
-        self.greeted().await?;
+impl Plain for Talk<TcpStream> {
+    async fn greeted(&mut self) -> Result<(), Fault> {
+        self.greeted().await
+    }
+
+    async fn offers_tls(&mut self) -> Result<bool, Fault> {
         self.ask("CAPABILITY").await?;
-        if !self.offers("STARTTLS") {
-            return Err(Fault::Unprotected("the server does not offer STARTTLS"));
-        }
-        if self.ask("STARTTLS").await.is_err() {
-            return Err(Fault::Unprotected("the server does not want STARTTLS"));
-        }
-        // What somebody has put behind the answer would be taken for the server's own words.
-        if !self.responses.is_empty() {
-            return Err(Fault::Unprotected("something was said between STARTTLS and TLS"));
-        }
-        Ok(self.wire.into_stream())
+        Ok(self.offers("STARTTLS"))
+    }
+
+    async fn begin_tls(&mut self) -> Result<(), Fault> {
+        self.ask("STARTTLS").await
+    }
+
+    fn has_unread(&self) -> bool {
+        !self.responses.is_empty()
+    }
+
+    fn into_stream(self) -> TcpStream {
+        self.wire.into_stream()
     }
 }
 

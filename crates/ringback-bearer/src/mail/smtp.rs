@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use tracing::debug;
 use zeroize::Zeroizing;
 
-use super::wire::{Fault, Secured, Wire, connect, protect};
+use super::wire::{Fault, Plain, Secured, Wire, secured};
 use super::{Security, Submission};
 use crate::limits::{FAREWELL_PATIENCE, MAIL_ANSWER, MAILS_PER_CONNECTION};
 
@@ -27,6 +27,8 @@ pub(super) struct Parcel {
 pub(super) struct Talk<S> {
     wire: Wire<S>,
     replies: Replies,
+    /// Who we say to be. Which of our addresses we come from is nobody's business: our domain does.
+    domain: String,
     mails: usize,
     /// Until then the server's words are not logged: it may repeat ours.
     logged_in: bool,
@@ -36,21 +38,12 @@ pub(super) struct Talk<S> {
 
 /// Connects, insists on TLS and logs in.
 pub(super) async fn open(config: &Submission) -> Result<Talk<Secured>, Fault> {
-    let stream = connect(&config.server).await?;
-    // Which of our addresses we come from is nobody's business: our domain says who we are.
-    let hello = format!("EHLO {}", config.from.domain());
-    let mut talk = match config.server.security {
-        Security::Implicit => {
-            let mut talk = Talk::new(protect(&config.server, stream).await?);
-            talk.greeted().await?;
-            talk
-        }
-        Security::StartTls => {
-            let stream = Talk::new(stream).start_tls(&hello).await?;
-            Talk::new(protect(&config.server, stream).await?)
-        }
-    };
-    let offer = talk.ask(&hello, Class::Done).await?;
+    let domain = config.from.domain();
+    let mut talk = Talk::new(secured(&config.server, |it| Talk::new(it, domain)).await?, domain);
+    if config.server.security == Security::Implicit {
+        talk.greeted().await?;
+    }
+    let offer = talk.hello().await?;
     if let Some(account) = &config.account {
         talk.log_in(&offer, account).await.map_err(Fault::of_login)?;
     }
@@ -59,14 +52,19 @@ pub(super) async fn open(config: &Submission) -> Result<Talk<Secured>, Fault> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
-    fn new(stream: S) -> Self {
+    fn new(stream: S, domain: &str) -> Self {
         let (wire, replies) = (Wire::new(stream), Replies::default());
-        Self { wire, replies, mails: 0, logged_in: false, soiled: false }
+        let domain = domain.to_owned();
+        Self { wire, replies, domain, mails: 0, logged_in: false, soiled: false }
     }
 
     async fn greeted(&mut self) -> Result<(), Fault> {
         let greeting = self.reply().await?;
         self.judge(greeting, Class::Done).map(drop)
+    }
+
+    async fn hello(&mut self) -> Result<Reply, Fault> {
+        self.ask(&format!("EHLO {}", self.domain), Class::Done).await
     }
 
     /// Says a line and wants an answer of this class.
@@ -125,21 +123,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
     }
 }
 
-impl Talk<TcpStream> {
-    /// Gives the connection back when the server expects TLS on it.
-    async fn start_tls(mut self, hello: &str) -> Result<TcpStream, Fault> {
-        self.greeted().await?;
-        if !self.ask(hello, Class::Done).await?.offers("STARTTLS") {
-            return Err(Fault::Unprotected("the server does not offer STARTTLS"));
-        }
-        if self.ask("STARTTLS", Class::Done).await.is_err() {
-            return Err(Fault::Unprotected("the server does not want STARTTLS"));
-        }
-        // What somebody has put behind the answer would be taken for the server's own words.
-        if !self.replies.is_empty() {
-            return Err(Fault::Unprotected("something was said between STARTTLS and TLS"));
-        }
-        Ok(self.wire.into_stream())
+impl Plain for Talk<TcpStream> {
+    async fn greeted(&mut self) -> Result<(), Fault> {
+        self.greeted().await
+    }
+
+    async fn offers_tls(&mut self) -> Result<bool, Fault> {
+        Ok(self.hello().await?.offers("STARTTLS"))
+    }
+
+    async fn begin_tls(&mut self) -> Result<(), Fault> {
+        self.ask("STARTTLS", Class::Done).await.map(drop)
+    }
+
+    fn has_unread(&self) -> bool {
+        !self.replies.is_empty()
+    }
+
+    fn into_stream(self) -> TcpStream {
+        self.wire.into_stream()
     }
 }
 
