@@ -193,9 +193,11 @@ impl Watch {
     }
 }
 
-/// Whose folder it is and where: a bookmark means nothing to another account or server.
+/// Whose folder it is and where, by any port: a bookmark means nothing to another account or server.
 fn key(config: &Mailbox, folder: &Folder) -> String {
-    format!("{} {}@{}", folder.quoted(), config.account.user(), config.server.address)
+    let address = &config.server.address;
+    let server = address.rsplit_once(':').map_or(address.as_str(), |(name, _)| name);
+    format!("{} {}@{server}", folder.quoted(), config.account.user())
 }
 
 impl Trouble {

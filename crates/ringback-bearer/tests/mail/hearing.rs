@@ -133,7 +133,7 @@ async fn several_folders_are_watched_and_a_missing_one_stops_no_other() {
     party.end().await;
     let bookmarks = fs::read_to_string(post.path("bookmarks")).unwrap();
     for folder in ["INBOX", "Junk"] {
-        assert!(bookmarks.contains(&format!(" =\"{folder}\" car-7@localhost:")), "{bookmarks}");
+        assert!(bookmarks.contains(&format!(" =\"{folder}\" car-7@localhost\n")), "{bookmarks}");
     }
 }
 
