@@ -171,6 +171,7 @@ impl Talk<Secured> {
         self.ask(&format!("MAIL FROM:<{}>", parcel.from.as_str()), Class::Done).await?;
         self.ask(&format!("RCPT TO:<{}>", parcel.to.as_str()), Class::Done).await?;
         self.ask("DATA", Class::GoOn).await?;
+        self.listen().await?;
         self.mails += 1;
         handed.store(true, Ordering::Relaxed);
         let answer = self.say(&parcel.data).await?;

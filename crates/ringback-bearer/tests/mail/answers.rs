@@ -39,6 +39,7 @@ async fn assert_not_sent(party: &Party) {
 
 const ASKS_FOR_MORE: Script = server![("AUTH PLAIN", "334 \r\n")];
 const DOES_NOT_WAIT_FOR_DATA: Script = server![("DATA", "250 ok\r\n")];
+const GOES_BEFORE_DATA: Script = server![("DATA", "354 go on\r\n421 4.3.2 bye\r\n")];
 const ANSWERS_TWICE: Script = server![("RCPT", "250 ok\r\n250 ok\r\n")];
 
 #[tokio::test]
@@ -46,6 +47,7 @@ async fn an_answer_to_something_else_lets_nothing_more_out() {
     for (script, last, never) in [
         (ASKS_FOR_MORE, "AUTH PLAIN", "MAIL"),
         (DOES_NOT_WAIT_FOR_DATA, "DATA", "Message-ID"),
+        (GOES_BEFORE_DATA, "DATA", "Message-ID"),
         (ANSWERS_TWICE, "RCPT", "DATA"),
     ] {
         let (server, party) = play(script).await;
