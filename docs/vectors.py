@@ -225,9 +225,9 @@ def enrolment():
 
     suite_and_key = b"\x02" + 32 * b"\x22"
     print(hmac.digest(key, b"r" + offer + exporter + suite_and_key, "sha256").hex())
-    number, name = b"15550100777", b"patient.ring.example"
+    number, mail, name = b"15550100777", b"car@fleet.example", b"patient.ring.example"
     kid = bytes.fromhex("0badcafe")
-    body = kid + bytes([len(number), len(name), 2, 1]) + number + name
+    body = kid + bytes([len(number), len(mail), len(name), 2, 1]) + number + mail + name
     body += bytes.fromhex("0001005000020016") + address
     print(hmac.digest(key, b"o" + offer + exporter + body, "sha256").hex())
     print(expand(extract(exporter, key), b"rb1 enrolment psk" + offer + kid, 32).hex())

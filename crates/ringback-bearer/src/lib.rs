@@ -79,7 +79,7 @@ pub struct Submission {
 /// A step of that story.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Delivery {
-    /// The operator has it.
+    /// The operator has it. Told at once: a bearer that holds a message for long counts as down.
     Submitted {
         /// The operator's name for it.
         message_id: String,

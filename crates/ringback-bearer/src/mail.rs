@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringback_proto::mail::account::Account;
@@ -24,6 +25,7 @@ mod bookmarks;
 mod imap;
 mod pause;
 mod smtp;
+mod standing;
 mod submit;
 mod watch;
 mod wire;
@@ -113,12 +115,18 @@ impl Mailbox {
 }
 
 pub(crate) fn start(config: Config, ends: Ends<'_>) -> Health {
-    let (_reporter, health) = Reporter::new(&[]);
+    let mut looks_at = Vec::new();
+    looks_at.extend(config.submission.is_some().then_some(submit::SUBMISSION));
+    if config.mailbox.is_some() {
+        looks_at.extend([standing::MAILBOX, bookmarks::BOOKMARKS]);
+    }
+    let (reporter, health) = Reporter::new(&looks_at);
+    let reporter = Arc::new(reporter);
     let Ends { tasks, shutdown, orders, hearing } = ends;
     match config.submission {
         Some(submission) => {
             let span = info_span!("submission", server = %submission.server.address);
-            let office = Office::new(submission, shutdown.clone());
+            let office = Office::new(submission, reporter.clone(), shutdown.clone());
             tasks.spawn(office.run(orders).instrument(span));
         }
         None => {
@@ -127,7 +135,7 @@ pub(crate) fn start(config: Config, ends: Ends<'_>) -> Health {
     }
     if let Some(mailbox) = config.mailbox {
         let span = info_span!("mailbox", server = %mailbox.server.address);
-        tasks.spawn(Watch::all(mailbox, hearing, shutdown).instrument(span));
+        tasks.spawn(Watch::all(mailbox, hearing, reporter, shutdown).instrument(span));
     }
     health
 }

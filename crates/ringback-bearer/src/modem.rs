@@ -254,7 +254,7 @@ impl Driver {
 
     fn tell_last(&mut self, id: SubmissionId, step: Delivery) {
         let Some(Story { progress, .. }) = self.stories.remove(&id) else { return };
-        debug!(?step, "not submitted");
+        debug!(?step, "not known to be submitted");
         tell(&progress, step);
     }
 

@@ -5,15 +5,18 @@
 use std::str;
 use std::time::Duration;
 
+use crate::access_request::Signal;
 use crate::hello::{FRAME_HEAD, Garbled, SessionId, split};
 use crate::limits;
 use crate::refusal::Refusal;
-use crate::terminal::{ServiceId, TerminalName};
+use crate::terminal::{CallNumber, Callee, MailAddress, ServiceId, TerminalName};
 
 /// Octets of a request before the terminal's name.
 pub const REQUEST_HEAD_OCTETS: usize = 1 + 2 + 1;
 /// Stands for the only service there is.
 const DEFAULT_SERVICE: u16 = 0xffff;
+/// Octets of an errand before the address.
+const ERRAND_HEAD: usize = 2 + 1 + 1;
 
 /// What a client wants with a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +25,10 @@ pub enum Want {
     Connect = 1,
     /// To have the terminal's ports opened for its address.
     Knock = 2,
+    /// To be joined with a service, and to ring by itself: to a call number.
+    RingNumber = 3,
+    /// To be joined with a service, and to ring by itself: to a mail address.
+    RingMail = 4,
 }
 
 /// The only thing that a client says before it is accepted.
@@ -46,6 +53,19 @@ pub enum Reply {
     Armed(Duration),
     /// The client is not served. Nothing follows.
     Refused(Told),
+    /// The client is to send this signal, now; further ones may follow, each good by itself.
+    Ring(Errand),
+}
+
+/// A signal that a client sends with a bearer of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Errand {
+    /// Whom it is for.
+    pub to: Callee,
+    /// How long it is worth sending and delivering, 1 to 3600 seconds.
+    pub valid_for: Duration,
+    /// What is sent; the client cannot read it.
+    pub signal: Signal,
 }
 
 /// A refusal as it is told: its code is looked up by whoever hears it.
@@ -80,6 +100,8 @@ impl Request {
         let want = match want {
             1 => Want::Connect,
             2 => Want::Knock,
+            3 => Want::RingNumber,
+            4 => Want::RingMail,
             other => return Err(Garbled::Kind(other)),
         };
         let length = usize::from(length);
@@ -109,8 +131,10 @@ impl Reply {
                 let retry = told.retry.map_or(0, |it| seconds(it).max(1));
                 (0x94, [&retry.to_be_bytes(), told.code.as_bytes()].concat())
             }
+            Self::Ring(errand) => (0x95, errand.encode()),
         };
-        [&[kind, 0, body.len() as u8][..], &body].concat()
+        let [high, low] = (body.len() as u16).to_be_bytes();
+        [&[kind, high, low][..], &body].concat()
     }
 
     /// Reads the first frame of `octets` and says how many it took; `None` asks for more octets.
@@ -123,6 +147,7 @@ impl Reply {
             0x92 => Self::Accepted,
             0x93 => Self::Armed(Duration::from_secs(number(body))),
             0x94 => Self::Refused(Told::decode(number(&body[..4]), &body[4..])?),
+            0x95 => Self::Ring(Errand::decode(body)?),
             other => return Err(Garbled::Kind(other)),
         };
         Ok(Some((reply, used)))
@@ -134,8 +159,43 @@ impl Reply {
             0x92 => Ok(octets == 0),
             0x93 => Ok(octets == 4),
             0x94 => Ok((4 + 1..=4 + limits::CODE_OCTETS).contains(&octets)),
+            0x95 => Ok((ERRAND_HEAD..=limits::ERRAND_OCTETS).contains(&octets)),
             other => Err(Garbled::Kind(other)),
         }
+    }
+}
+
+impl Errand {
+    fn encode(&self) -> Vec<u8> {
+        let (kind, address) = match &self.to {
+            Callee::Number(number) => (1, format!("+{}", number.digits())),
+            Callee::Mail(address) => (2, address.as_str().to_owned()),
+        };
+        let mut octets = (seconds(self.valid_for) as u16).to_be_bytes().to_vec();
+        octets.extend([kind, address.len() as u8]);
+        octets.extend(address.as_bytes());
+        octets.extend(self.signal.octets());
+        octets
+    }
+
+    fn decode(octets: &[u8]) -> Result<Self, Garbled> {
+        let (&[high, low, kind, length], rest) =
+            octets.split_first_chunk::<ERRAND_HEAD>().ok_or(Garbled::Errand)?;
+        let valid_seconds = u16::from_be_bytes([high, low]);
+        if !(1..=3600).contains(&valid_seconds) {
+            return Err(Garbled::Errand);
+        }
+        let (address, signal) =
+            rest.split_at_checked(usize::from(length)).ok_or(Garbled::Errand)?;
+        let address = str::from_utf8(address).map_err(|_| Garbled::Errand)?;
+        let to = match kind {
+            1 => CallNumber::parse(address).ok().map(Callee::Number),
+            2 => MailAddress::parse(address).ok().map(Callee::Mail),
+            _ => None,
+        };
+        let signal = Signal::from_octets(signal).map_err(|_| Garbled::Errand)?;
+        let valid_for = Duration::from_secs(valid_seconds.into());
+        Ok(Self { to: to.ok_or(Garbled::Errand)?, valid_for, signal })
     }
 }
 

@@ -14,7 +14,7 @@ use crate::access_request::{Kid, expand};
 use crate::hello::{Exporter, Garbled};
 use crate::limits::{OFFER_OCTETS, OFFERED_ADDRESSES, OFFERED_SERVICES};
 use crate::secret::Secret;
-use crate::terminal::{CallNumber, ServiceId, TerminalName};
+use crate::terminal::{CallNumber, Callees, MailAddress, ServiceId, TerminalName};
 
 mod code;
 
@@ -55,7 +55,7 @@ pub struct Offer {
     /// The key id that both will use.
     pub kid: Kid,
     /// What the terminal is rung by.
-    pub number: CallNumber,
+    pub callees: Callees,
     /// What DNS calls it.
     pub name: TerminalName,
     /// Its services: id, and the port that clients ask for.
@@ -161,12 +161,14 @@ impl Offer {
     /// Writes it; what there is too much of is left out.
     pub fn encode(&self, key: &OfferKey, exporter: &Exporter) -> Vec<u8> {
         let mut body = self.kid.0.to_be_bytes().to_vec();
-        let (number, name) = (self.number.digits(), self.name.as_str());
+        let number = self.callees.number().map_or("", CallNumber::digits);
+        let mail = self.callees.mail().map_or("", MailAddress::as_str);
+        let name = self.name.as_str();
         let services = &self.services[..self.services.len().min(OFFERED_SERVICES)];
         let addresses = &self.addresses[..self.addresses.len().min(OFFERED_ADDRESSES)];
-        body.extend([number.len() as u8, name.len() as u8]);
+        body.extend([number.len() as u8, mail.len() as u8, name.len() as u8]);
         body.extend([services.len() as u8, addresses.len() as u8]);
-        body.extend(number.bytes().chain(name.bytes()));
+        body.extend(number.bytes().chain(mail.bytes()).chain(name.bytes()));
         for (id, port) in services {
             body.extend(id.0.to_be_bytes());
             body.extend(port.to_be_bytes());
@@ -204,11 +206,14 @@ impl Offer {
     fn read(body: &[u8]) -> Option<Self> {
         let rest = &mut &*body;
         let kid = Kid(u32::from_be_bytes(take(rest)?));
-        let [number, name, services, addresses] = take::<4>(rest)?.map(usize::from);
+        let [number, mail, name, services, addresses] = take::<5>(rest)?.map(usize::from);
         if OFFERED_SERVICES < services || OFFERED_ADDRESSES < addresses || addresses == 0 {
             return None;
         }
-        let number = CallNumber::parse(&format!("+{}", text(rest, number)?)).ok()?;
+        let (number, mail) = (text(rest, number)?, text(rest, mail)?);
+        let number = (!number.is_empty()).then(|| CallNumber::parse(&format!("+{number}")));
+        let mail = (!mail.is_empty()).then(|| MailAddress::parse(mail));
+        let callees = Callees::new(number.transpose().ok()?, mail.transpose().ok()?)?;
         let name = TerminalName::parse(text(rest, name)?).ok()?;
         let service = |rest: &mut &[u8]| {
             let id = ServiceId(u16::from_be_bytes(take(rest)?));
@@ -217,7 +222,7 @@ impl Offer {
         let services = (0..services).map(|_| service(rest)).collect::<Option<_>>()?;
         let addresses =
             (0..addresses).map(|_| code::read_address(&take(rest)?)).collect::<Option<_>>()?;
-        rest.is_empty().then_some(Self { kid, number, name, services, addresses })
+        rest.is_empty().then_some(Self { kid, callees, name, services, addresses })
     }
 }
 

@@ -164,6 +164,9 @@ pub enum Garbled {
     /// A refusal's code that is none.
     #[error("not a refusal's code")]
     Code,
+    /// A signal to be sent, with its address, that is none.
+    #[error("not a signal to be sent")]
+    Errand,
 }
 
 /// Proves that whoever dials back has opened the signal, on this very tunnel.

@@ -21,11 +21,12 @@ pub const FRAME_OCTETS: usize = 1024;
 pub const IDENTITY_OCTETS: usize = 64;
 /// Clients that may wait for one terminal at once; the newest is refused as busy.
 pub const WAITING_CLIENTS_PER_TERMINAL: usize = 64;
-/// Signals that may be sent for one ring, the first included.
-pub const SIGNALS_PER_RING: usize = 3;
-/// When the second and the third signal of a ring leave, counted from the first.
+/// Signals that may be sent by one route for one ring, the first included; then it is only waited.
+pub const SIGNALS_PER_RING: usize = 4;
+/// When the further signals of a route leave, counted from the first: the earliest that nothing is
+/// rung twice for its delay, the last early enough to be answered within a minute.
 pub const SIGNAL_AGAIN: [Duration; SIGNALS_PER_RING - 1] =
-    [Duration::from_secs(8), Duration::from_secs(20)];
+    [Duration::from_secs(8), Duration::from_secs(20), Duration::from_secs(40)];
 /// Times a bearer may fail to take the signals of one route for a while; then the next route is rung.
 pub const FAILED_SIGNALS_PER_ROUTE: usize = 4;
 /// How soon, at the soonest, a signal that a bearer could not take is offered to it again.
@@ -132,7 +133,7 @@ pub const BREAKER_CALLS_PER_TERMINAL: u64 = 3;
 pub const BREAKER_TENANTS: u64 = 3;
 /// How long a call must have gone unanswered to count so although its clients have left: as long as
 /// a terminal that is well takes to dial back, so that nobody makes one seem dead by hanging up.
-pub const ABANDONED_COUNTS_AFTER: Duration = SIGNAL_AGAIN[SIGNALS_PER_RING - 2];
+pub const ABANDONED_COUNTS_AFTER: Duration = SIGNAL_AGAIN[1];
 /// Signals of a tenant in a day, unless configured; the newest rings nobody.
 pub const TENANT_RINGS_PER_DAY: u64 = 1_000;
 /// How far the wall clock may run ahead of the time that has passed since the process began, in
@@ -216,6 +217,8 @@ pub const MODEM_REGISTRATION: Duration = Duration::from_secs(5);
 pub const MODEM_REST: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// The rest when somebody must first see to the card.
 pub const MODEM_CARD_REST: Duration = Duration::from_secs(60);
+/// How often a dialog may start over that never goes on for a while; then the port is opened anew.
+pub const MODEM_RESTARTS: u8 = 5;
 /// Tries that a card must have left for us to enter its PIN: somebody else may know it better.
 pub const MODEM_PIN_TRIES: u8 = 3;
 
@@ -246,3 +249,22 @@ pub const MAIL_BATCH: u32 = 16;
 pub const SMTP_REPLY_OCTETS: usize = 16 * 1024;
 /// Octets of one IMAP response, its literals included; a longer one ends the connection.
 pub const IMAP_RESPONSE_OCTETS: usize = MAIL_HEADER_OCTETS + MAIL_BODY_OCTETS + 4096;
+
+// A client's own rings: what we set.
+
+/// Octets of a signal that a client is to send, with the address that it goes to: the longest
+/// address and the longest signal; a longer one ends the connection.
+pub const ERRAND_OCTETS: usize = 4 + 254 + 374;
+
+// The ladder.
+
+/// How long a bearer may keep a signal without handing it to its operator; then the next route is rung,
+/// and the bearer has failed the call.
+pub const HELD_FOR: Duration = Duration::from_secs(15);
+/// Calls in a row that a bearer or a route may fail; then it is rung last.
+pub const SINKS_AFTER: usize = 3;
+/// How long what has sunk is rung last, before one call begins with it again.
+pub const SUNK_FOR: Duration = Duration::from_secs(300);
+/// Bearers and routes whose failures are remembered; while all have failed lately, of a new one nothing
+/// is noted, and it never sinks.
+pub const STANDINGS: usize = 16_384;

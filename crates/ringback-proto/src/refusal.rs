@@ -45,6 +45,8 @@ pub enum Refusal {
     NotGranted,
     /// The terminal's keys have not been exchanged yet.
     NotEnrolled,
+    /// The client may not ring the terminal by itself, or not by such a bearer.
+    NoOwnRing,
     /// A budget is used up, for so long.
     Overspent(Budget, Duration),
 }
@@ -66,7 +68,7 @@ pub enum Budget {
 
 impl Refusal {
     /// Every refusal, in the order of the documentation.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Incomplete,
         Self::Unknown,
         Self::Busy,
@@ -84,6 +86,7 @@ impl Refusal {
         Self::EndToEndOnly,
         Self::NotGranted,
         Self::NotEnrolled,
+        Self::NoOwnRing,
         Self::Overspent(Budget::Terminal, Duration::ZERO),
         Self::Overspent(Budget::Client, Duration::ZERO),
         Self::Overspent(Budget::Tenant, Duration::ZERO),
@@ -111,6 +114,7 @@ impl Refusal {
             Self::EndToEndOnly => "RB-END-TO-END",
             Self::NotGranted => "RB-NOT-GRANTED",
             Self::NotEnrolled => "RB-NOT-ENROLLED",
+            Self::NoOwnRing => "RB-NO-OWN-RING",
             Self::Overspent(Budget::Terminal, _) => "RB-BUDGET-TERMINAL",
             Self::Overspent(Budget::Client, _) => "RB-BUDGET-CLIENT",
             Self::Overspent(Budget::Tenant, _) => "RB-BUDGET-TENANT",
@@ -141,6 +145,7 @@ impl Refusal {
             Self::EndToEndOnly => "The service is reached end to end only.",
             Self::NotGranted => "The terminal's side does not grant you the service.",
             Self::NotEnrolled => "The terminal has not been enrolled yet.",
+            Self::NoOwnRing => "You may not ring the terminal yourself, or not by such a bearer.",
             Self::Overspent(Budget::Terminal, _) => "The terminal was rung too often.",
             Self::Overspent(Budget::Client, _) => "Your address has caused too many rings.",
             Self::Overspent(Budget::Tenant, _) => "The terminal's owner has no rings left.",
@@ -183,6 +188,9 @@ impl Refusal {
             Self::EndToEndOnly => "Use `ringback connect` with a key that the terminal knows.",
             Self::NotGranted => "Ask whoever runs the private proxy to grant it.",
             Self::NotEnrolled => "Run `ringback enrol` at both proxies.",
+            Self::NoOwnRing => {
+                "Leave `--ring-with` out, or ask the operator of the public proxy for `may_ring`."
+            }
             Self::Overspent(Budget::Terminal | Budget::Client | Budget::Tenant, _) => {
                 "Wait until the time told is over; a running connection costs no ring."
             }
@@ -206,7 +214,8 @@ impl Refusal {
             | Self::NotArmed
             | Self::EndToEndOnly
             | Self::NotGranted
-            | Self::NotEnrolled => None,
+            | Self::NotEnrolled
+            | Self::NoOwnRing => None,
             Self::LockedOut(wait) | Self::Overspent(_, wait) => Some(wait),
             Self::Busy => Some(Duration::from_secs(5)),
             Self::NoAnswer
@@ -238,7 +247,8 @@ impl Refusal {
             | Self::NotArmed
             | Self::EndToEndOnly
             | Self::NotGranted
-            | Self::NotEnrolled => found,
+            | Self::NotEnrolled
+            | Self::NoOwnRing => found,
         })
     }
 

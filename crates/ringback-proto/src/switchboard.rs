@@ -10,8 +10,10 @@ mod ledger;
 mod line;
 mod paired;
 mod probe;
+mod progress;
 mod record;
 mod room;
+mod standings;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,13 +27,15 @@ use crate::refusal::{Budget, Refusal};
 use crate::terminal::{ServiceId, TenantName};
 
 use ledger::Ledger;
-use line::{Client, Line};
-use probe::Probes;
+use line::{Client, Line, OwnRings};
+use probe::{Aim, Probes};
 
 pub use call::{Call, CallEnd};
 pub use paired::Paired;
-pub use record::{PublicKey, RoutePlan, Terminal};
+pub use progress::Progress;
+pub use record::{BearerId, PublicKey, RoutePlan, Terminal};
 pub use room::Room;
+pub use standings::Way;
 
 /// Joins waiting clients with the tunnels that private proxies dial back.
 #[derive(Debug, Default)]
@@ -76,6 +80,8 @@ pub enum Over {
         /// No client waits for this ring: the tunnel it brings is to stand by.
         spare: bool,
     },
+    /// A bearer of the client's own: the signal is handed to it, and it sends it.
+    Client(ClientId),
 }
 
 /// What has happened.
@@ -93,6 +99,8 @@ pub enum Event {
         service: ServiceId,
         /// That it may cause a ring.
         admitted: Admitted,
+        /// It has a bearer of its own: no route is rung for it.
+        rings_itself: bool,
     },
     /// A client that was waiting has gone away.
     ClientLeft {
@@ -106,7 +114,7 @@ pub enum Event {
         /// What a dial-back must prove to know.
         keys: SessionKeys,
     },
-    /// A bearer did not take a ring's signal, for certain.
+    /// A bearer did not take a ring's signal, for certain; or the client that was to send it.
     RingFailed {
         /// The ring.
         ring: RingId,
@@ -115,7 +123,14 @@ pub enum Event {
         /// When the bearer wants to be tried again, if it has said so.
         retry_after: Option<Duration>,
     },
-    /// A budget denies a ring by a route: its signal has not left. Told at once.
+    /// A bearer tells what has become of a ring's signal that it did take.
+    RingProgressed {
+        /// The ring.
+        ring: RingId,
+        /// What.
+        progress: Progress,
+    },
+    /// A budget denies a ring by a route or by a client: its signal has not left. Told at once.
     RingDenied {
         /// The ring.
         ring: RingId,
@@ -172,6 +187,15 @@ pub enum Event {
         /// Whose.
         terminal: Arc<Terminal>,
     },
+    /// The operator wants to know what becomes of one ring by one route.
+    Try {
+        /// Whose route it is.
+        terminal: Arc<Terminal>,
+        /// Which, by its place in [`Terminal::routes`].
+        route: usize,
+        /// What the private proxy is to connect to.
+        service: ServiceId,
+    },
     /// The public proxy shuts down: nobody is rung or joined any more.
     Stop,
 }
@@ -216,9 +240,29 @@ pub enum Command {
         /// Whether its private proxy has dialed back.
         answered: bool,
     },
+    /// Seal a signal, report [`Event::Sealed`], send it by this route.
+    Try {
+        /// Names it from now on.
+        ring: RingId,
+        /// Whose keys seal it.
+        kid: Kid,
+        /// The route, by its place in [`Terminal::routes`].
+        route: usize,
+        /// What the private proxy is to connect to.
+        service: ServiceId,
+        /// How long it is worth obeying; the bearer's validity too.
+        ttl_seconds: u16,
+    },
+    /// What came of [`Event::Try`].
+    Tried {
+        /// Whose route it was.
+        kid: Kid,
+        /// What whoever has dialed back says of the service; nothing if nobody has.
+        outcome: Option<Outcome>,
+    },
     /// Follow the ring's signal no longer, and withdraw it if it is still queued at its bearer.
-    /// Every ring by a route that was neither denied nor has failed comes to this: answered, given
-    /// up or outrun.
+    /// Every ring by a route that was neither denied nor has failed, nor was undelivered, comes to
+    /// this: answered, given up or outrun. One that the operator has is to be recalled if it can be.
     Cancel {
         /// The ring.
         ring: RingId,
@@ -286,6 +330,16 @@ pub enum Command {
         client: ClientId,
         /// The tunnel.
         tunnel: TunnelId,
+    },
+    /// Tell the operator that a bearer or a route has failed so often that it is rung last.
+    Sank {
+        /// Which.
+        way: Way,
+    },
+    /// Tell the operator that it works again.
+    Rose {
+        /// Which.
+        way: Way,
     },
     /// Note how a call has ended. Every call of which one signal was not denied comes to this.
     CallEnded {
@@ -357,11 +411,12 @@ impl Switchboard {
     /// Takes in what has happened. An id it does not know is not an error: things cross.
     pub fn handle_event(&mut self, event: Event, now: Instant) {
         match event {
-            Event::ClientArrived { client, session, terminal, service, admitted } => {
+            Event::ClientArrived { client, session, terminal, service, admitted, rings_itself } => {
                 let admitted = Arc::new(admitted);
                 let give_up_at = after(now, terminal.answer_patience);
                 let arrived_at = now;
-                let arrived = Client { session, service, admitted, arrived_at, give_up_at };
+                let own = rings_itself.then(|| OwnRings::new(now));
+                let arrived = Client { session, service, admitted, arrived_at, give_up_at, own };
                 self.client_arrived(client, arrived, terminal, now);
             }
             Event::ClientLeft { client } => {
@@ -380,6 +435,10 @@ impl Switchboard {
                 };
                 let retry = if permanent { None } else { Some(retry_after.unwrap_or_default()) };
                 self.at(id, now, |line, ledger| line.ring_failed(ring, retry, now, ledger));
+            }
+            Event::RingProgressed { ring, progress } => {
+                let Some(&id) = self.ledger.rings.get(&ring) else { return };
+                self.at(id, now, |line, ledger| line.ring_progressed(ring, progress, now, ledger));
             }
             Event::RingDenied { ring, budget, wait } => {
                 let Some(&id) = self.ledger.rings.get(&ring) else { return };
@@ -428,7 +487,13 @@ impl Switchboard {
             }
             Event::Prove { terminal } => {
                 if !self.stopping {
-                    self.probes.begin(terminal, now, &mut self.ledger);
+                    self.probes.begin(terminal, Aim::Proof, now, &mut self.ledger);
+                }
+            }
+            Event::Try { terminal, route, service } => {
+                if !self.stopping {
+                    let aim = Aim::Trial { route, service };
+                    self.probes.begin(terminal, aim, now, &mut self.ledger);
                 }
             }
             Event::Stop => self.stop(now),

@@ -9,6 +9,10 @@ use thiserror::Error;
 
 use crate::limits;
 
+mod callees;
+
+pub use callees::Callees;
+
 /// A terminal's name in DNS: lower case, no trailing dot (RFC 1035, 2.3.1; RFC 1123, 2.1).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TerminalName(String);
@@ -59,6 +63,9 @@ pub enum Misnamed {
     /// Not a mail address.
     #[error("not a mail address: printable ASCII around one @, at most 254 octets")]
     Mail,
+    /// Neither a call number nor a mail address.
+    #[error("neither a call number (a plus sign and digits) nor a mail address")]
+    Callee,
 }
 
 impl TerminalName {
@@ -193,6 +200,27 @@ impl FromStr for CallNumber {
     }
 }
 
+impl FromStr for MailAddress {
+    type Err = Misnamed;
+    fn from_str(text: &str) -> Result<Self, Misnamed> {
+        Self::parse(text)
+    }
+}
+
+/// Whatever begins with a plus sign and has no `@` is meant to be a call number.
+impl FromStr for Callee {
+    type Err = Misnamed;
+    fn from_str(text: &str) -> Result<Self, Misnamed> {
+        if text.contains('@') {
+            return MailAddress::parse(text).map(Self::Mail);
+        }
+        if text.starts_with('+') {
+            return CallNumber::parse(text).map(Self::Number);
+        }
+        Err(Misnamed::Callee)
+    }
+}
+
 impl fmt::Display for TerminalName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -263,6 +291,17 @@ mod tests {
         for text in ["", "@", "a@", "@b", "a@b@c", "a b@c", "a@b\r\nBcc: d@e", "\"a\"@b", "<a@b>"] {
             assert_eq!(MailAddress::parse(text), Err(Misnamed::Mail), "{text}");
         }
+    }
+
+    #[test]
+    fn a_callee_is_told_by_its_sign() {
+        let number = CallNumber::parse("+15550100777").unwrap();
+        assert_eq!("+15550100777".parse(), Ok(Callee::Number(number)));
+        let mail = MailAddress::parse("+1555@fleet.example").unwrap();
+        assert_eq!("+1555@fleet.example".parse(), Ok(Callee::Mail(mail)));
+        assert_eq!("+0".parse::<Callee>(), Err(Misnamed::Number));
+        assert_eq!("@".parse::<Callee>(), Err(Misnamed::Mail));
+        assert_eq!("5550100777".parse::<Callee>(), Err(Misnamed::Callee));
     }
 
     #[test]

@@ -3,15 +3,20 @@
 use std::path::Path;
 use std::time::Duration;
 
-use ringback_proto::door::{Reply, Request, Told, Want};
+use ringback_proto::access_request::Signal;
+use ringback_proto::door::{Errand, Reply, Request, Told, Want};
 use ringback_proto::hello::{Garbled, SessionId};
-use ringback_proto::limits::CODE_OCTETS;
+use ringback_proto::limits::{CODE_OCTETS, ERRAND_OCTETS};
 use ringback_proto::refusal::Refusal;
-use ringback_proto::terminal::{ServiceId, TerminalName};
+use ringback_proto::terminal::{CallNumber, Callee, MailAddress, ServiceId, TerminalName};
 
 #[test]
 fn every_golden_frame_of_the_documentation_is_what_is_written() {
-    let requests = [request(Want::Connect, Some(2)), request(Want::Knock, None)];
+    let requests = [
+        request(Want::Connect, Some(2)),
+        request(Want::Knock, None),
+        request(Want::RingNumber, Some(2)),
+    ];
     let written: Vec<Vec<u8>> =
         requests.iter().map(Request::encode).chain(replies().iter().map(Reply::encode)).collect();
     assert_eq!(golden(), written);
@@ -19,7 +24,8 @@ fn every_golden_frame_of_the_documentation_is_what_is_written() {
 
 #[test]
 fn everything_is_read_as_it_was_written_however_it_is_cut() {
-    for request in [request(Want::Connect, Some(0)), request(Want::Knock, None)] {
+    for want in [Want::Connect, Want::Knock, Want::RingNumber, Want::RingMail] {
+        let request = request(want, Some(0));
         let octets = request.encode();
         for cut in 0..octets.len() {
             assert_eq!(Request::decode(&octets[..cut]), Ok(None), "{request:?} cut at {cut}");
@@ -43,7 +49,7 @@ fn everything_is_read_as_it_was_written_however_it_is_cut() {
 fn a_request_has_one_form_and_is_told_from_its_head() {
     let decode = |octets: &[u8]| Request::decode(octets).unwrap_err();
     assert_eq!(decode(&[0, 0, 0, 1]), Garbled::Kind(0));
-    assert_eq!(decode(&[3, 0, 0, 1]), Garbled::Kind(3));
+    assert_eq!(decode(&[5, 0, 0, 1]), Garbled::Kind(5));
     assert_eq!(decode(&[1, 0, 0, 0]), Garbled::Length { kind: 1, octets: 0 });
     assert_eq!(decode(&[1, 0, 0, 254]), Garbled::Length { kind: 1, octets: 254 });
     for name in [&b"A.b"[..], b"a.b.", b"a b", b"\xff\xff", b"10.0.0.1"] {
@@ -63,6 +69,48 @@ fn a_reply_has_one_form() {
     assert!(refused(b"").is_err() && refused(&[b'A'; CODE_OCTETS + 1]).is_err());
     for kind in 0..=255 {
         assert!(Reply::decode(&[kind, 0xff, 0xff]).is_err(), "{kind}");
+    }
+}
+
+#[test]
+fn the_longest_mail_address_and_the_longest_signal_fit_and_nothing_longer() {
+    let address = format!("{}@fleet.example", "a".repeat(254 - 14));
+    let to = Callee::Mail(MailAddress::parse(&address).unwrap());
+    let longest = Signal::from_octets(&signal(0x12, 374)).unwrap();
+    let reply = Reply::Ring(Errand { signal: longest, ..errand(to) });
+    let octets = reply.encode();
+    assert_eq!(octets.len(), 3 + ERRAND_OCTETS);
+    assert_eq!(Reply::decode(&octets), Ok(Some((reply, octets.len()))));
+    let more = u16::try_from(ERRAND_OCTETS + 1).unwrap().to_be_bytes();
+    let refused = Reply::decode(&[0x95, more[0], more[1]]).unwrap_err();
+    assert_eq!(refused, Garbled::Length { kind: 0x95, octets: ERRAND_OCTETS + 1 });
+}
+
+#[test]
+fn a_signal_to_be_sent_has_one_form() {
+    let ring = |head: &[u8], address: &[u8], signal: &[u8]| {
+        let body = [head, &[address.len() as u8], address, signal].concat();
+        let length = u16::try_from(body.len()).unwrap().to_be_bytes();
+        Reply::decode(&[&[0x95][..], &length, &body].concat())
+    };
+    let (number, good) = (b"+15550100777", signal(0x11, 94));
+    assert!(ring(&[0, 60, 1], number, &good).is_ok());
+    let wrong = [
+        ring(&[0, 0, 1], number, &good),
+        ring(&[0x0e, 0x11, 1], number, &good),
+        ring(&[0, 60, 0], number, &good),
+        ring(&[0, 60, 2], number, &good),
+        ring(&[0, 60, 1], b"15550100777", &good),
+        ring(&[0, 60, 1], b"+1;rm", &good),
+        ring(&[0, 60, 2], b"a@b\r\nBcc: c@d", &good),
+        ring(&[0, 60, 1], b"\xff\xff", &good),
+        ring(&[0, 60, 1], number, &good[1..]),
+        ring(&[0, 60, 1], number, b"any other text that a client would send"),
+        ring(&[0, 60, 1], number, b""),
+        Reply::decode(&[0x95, 0, 4, 0, 60, 1, 200]),
+    ];
+    for (which, it) in wrong.into_iter().enumerate() {
+        assert_eq!(it, Err(Garbled::Errand), "{which}");
     }
 }
 
@@ -93,7 +141,19 @@ fn replies() -> Vec<Reply> {
         Reply::Accepted,
         Reply::Armed(Duration::from_secs(600)),
         Reply::Refused(Refusal::Busy.into()),
+        Reply::Ring(errand(Callee::Number(CallNumber::parse("+15550100777").expect("a number")))),
     ]
+}
+
+fn errand(to: Callee) -> Errand {
+    let signal = Signal::from_octets(&signal(0x11, 94)).expect("of a signal's form");
+    Errand { to, valid_for: Duration::from_secs(60), signal }
+}
+
+/// Of a signal's form, and sealed by nobody.
+fn signal(version: u8, octets: usize) -> Vec<u8> {
+    let head = [version, 1, 2, 3, 4, 0].into_iter().chain(0..16);
+    head.chain(std::iter::repeat(0x5e)).take(octets).collect()
 }
 
 /// Reads the blocks fenced as "```door NAME": hex, and comments after `#`.

@@ -3,12 +3,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use hmac::{Hmac, KeyInit, Mac};
 use ringback_proto::access_request::Kid;
 use ringback_proto::enrolment::{Code, Mistyped, Offer, OfferKey, REFUSED, Redeem, Word};
 use ringback_proto::hello::Garbled;
 use ringback_proto::secret::Secret;
 use ringback_proto::switchboard::PublicKey;
-use ringback_proto::terminal::{CallNumber, ServiceId, TerminalName};
+use ringback_proto::terminal::{CallNumber, Callees, MailAddress, ServiceId, TerminalName};
+use sha2::Sha256;
 
 const PROTOCOL: &str = include_str!("../../../docs/protocol.md");
 const EXPORTER: [u8; 32] = [0x55; 32];
@@ -112,7 +114,11 @@ fn more_than_an_offer_can_hold_is_left_out_and_the_largest_fits() {
     let long = format!("{0}.{0}.{0}.{1}", "a".repeat(63), "b".repeat(61));
     let much = Offer {
         name: TerminalName::parse(&long).unwrap(),
-        number: CallNumber::parse("+123456789012345").unwrap(),
+        callees: Callees::new(
+            Some(CallNumber::parse("+123456789012345").unwrap()),
+            Some(MailAddress::parse(&format!("{}@b", "a".repeat(252))).unwrap()),
+        )
+        .unwrap(),
         services: (0..300).map(|id| (ServiceId(id), 80 + id)).collect(),
         addresses: vec!["[2001:db8::1]:443".parse().unwrap(); 20],
         ..offer()
@@ -121,7 +127,31 @@ fn more_than_an_offer_can_hold_is_left_out_and_the_largest_fits() {
     let (read, _) = Offer::decode(&octets, &key, &EXPORTER).unwrap().unwrap();
     let read = read.unwrap();
     assert_eq!((read.services.len(), read.addresses.len()), (64, 8));
-    assert_eq!(read.name, much.name);
+    assert_eq!((read.name, read.callees), (much.name, much.callees));
+}
+
+#[test]
+fn a_terminal_of_either_address_alone_can_be_offered_and_one_of_neither_cannot() {
+    let key = OfferKey::of(&code().secret);
+    let (number, mail) = (offer().callees.number().cloned(), offer().callees.mail().cloned());
+    for callees in [Callees::new(number, None), Callees::new(None, mail)] {
+        let offered = Offer { callees: callees.unwrap(), ..offer() };
+        let octets = offered.encode(&key, &EXPORTER);
+        let (read, _) = Offer::decode(&octets, &key, &EXPORTER).unwrap().unwrap();
+        assert_eq!(read, Some(offered));
+    }
+    // A body with neither, as only whoever knows the code can say it.
+    let name = b"a.b";
+    let body = [&[0, 0, 0, 1, 0, 0, 3, 0, 1], &name[..], &[1; 18]].concat();
+    let mut mac = Hmac::<Sha256>::new_from_slice(key.key.expose()).unwrap();
+    [b"o", &key.id.0[..], &EXPORTER, &body].iter().for_each(|it| mac.update(it));
+    let said = [&[0, 32 + body.len() as u8], &mac.finalize().into_bytes()[..], &body].concat();
+    assert_eq!(Offer::decode(&said, &key, &EXPORTER), Err(Garbled::Answer));
+    let numbered = [&[0, 0, 0, 1, 1, 0, 3, 0, 1], &b"7"[..], name, &[1; 18]].concat();
+    let mut mac = Hmac::<Sha256>::new_from_slice(key.key.expose()).unwrap();
+    [b"o", &key.id.0[..], &EXPORTER, &numbered].iter().for_each(|it| mac.update(it));
+    let said = [&[0, 32 + numbered.len() as u8], &mac.finalize().into_bytes()[..], &numbered];
+    assert!(Offer::decode(&said.concat(), &key, &EXPORTER).is_ok(), "the test says it well");
 }
 
 #[test]
@@ -167,7 +197,11 @@ fn code() -> Code {
 fn offer() -> Offer {
     Offer {
         kid: Kid(0x0bad_cafe),
-        number: CallNumber::parse("+15550100777").unwrap(),
+        callees: Callees::new(
+            Some(CallNumber::parse("+15550100777").unwrap()),
+            Some(MailAddress::parse("car@fleet.example").unwrap()),
+        )
+        .unwrap(),
         name: TerminalName::parse("patient.ring.example").unwrap(),
         services: vec![(ServiceId(1), 80), (ServiceId(2), 22)],
         addresses: vec!["192.0.2.10:7443".parse().unwrap()],

@@ -109,6 +109,100 @@ fn a_flood_is_held_within_bounds() {
     }
 }
 
+#[test]
+fn what_the_network_may_have_is_never_given_again() {
+    for said in ["ERROR", "NO CARRIER", "+CMS ERROR: 500", "+CMS ERROR: 518", "+CME ERROR: 100"] {
+        let mut world = World::new(1);
+        world.agree();
+        world.submit();
+        world.answer_until_given();
+        world.say(&format!("\r\n{said}\r\n"));
+        assert_eq!(world.stories.get(&SubmissionId(1)), Some(&true), "{said}: it is over");
+        world.agree();
+        assert_eq!(world.given, 1, "{said}");
+    }
+}
+
+#[test]
+fn what_is_taken_back_or_too_late_at_the_prompt_is_not_given() {
+    for late in [false, true] {
+        let mut world = World::new(1);
+        world.agree();
+        world.submit();
+        world.drain();
+        world.say("\r\nOK\r\n");
+        if late {
+            world.now += Duration::from_secs(70);
+        } else {
+            world.modem.retain(|_| false);
+        }
+        world.say("\r\n> ");
+        assert_eq!(world.given, 0, "late: {late}");
+        assert_eq!(world.stories.get(&SubmissionId(1)), Some(&late), "late: {late}");
+        world.stories.insert(SubmissionId(1), true);
+        // What it says to the break belongs to nothing that is asked next.
+        world.say("\r\nOK\r\n");
+        world.submit();
+        world.answer_until_given();
+        assert_eq!(world.given, 1);
+    }
+}
+
+#[test]
+fn a_modem_that_always_starts_over_is_given_up_for_a_while() {
+    let mut world = World::new(1);
+    world.agree();
+    for _ in 0..100 {
+        world.say("\r\nRDY\r\n");
+        world.pass(Duration::from_millis(400));
+        world.drain();
+        world.say("\r\nOK\r\n");
+    }
+    assert!(0 < world.closed, "its port was never opened anew");
+}
+
+#[test]
+fn a_card_that_is_busy_for_ever_is_not_given_the_pin_for_ever() {
+    let mut world = World::new(1);
+    for _ in 0..600 {
+        world.pass(Duration::from_millis(500));
+        world.drain();
+        let said = match world.asked.as_str() {
+            "AT+CPIN?\r" => "+CPIN: SIM PIN\r\n\r\nOK",
+            it if it.starts_with("AT+CPIN=") => "+CME ERROR: 14",
+            _ => "OK",
+        };
+        world.say(&format!("\r\n{said}\r\n"));
+    }
+    assert_eq!(world.pins, 2);
+}
+
+#[test]
+fn a_message_that_lost_a_digit_on_the_line_is_read_once_more() {
+    let mut world = World::new(1);
+    world.agree();
+    world.say("\r\n+CMTI: \"SM\",3\r\n");
+    world.settle();
+    world.say(&format!("\r\n+CMGR: 0,,29\r\n{}\r\n\r\nOK\r\n", &MESSAGE[1..]));
+    assert_eq!((world.handed.len(), world.asked.as_str()), (0, "AT+CMGR=3\r"));
+    world.say(&format!("\r\n+CMGR: 0,,29\r\n{MESSAGE}\r\n\r\nOK\r\n"));
+    assert_eq!(world.handed.len(), 1);
+}
+
+#[test]
+fn a_full_store_keeps_nobody_from_ringing() {
+    let mut world = World::new(1);
+    world.agree();
+    for index in 0..40 {
+        world.say(&format!("\r\n+CMTI: \"SM\",{index}\r\n"));
+    }
+    world.submit();
+    for _ in 0..2 {
+        world.say("\r\nOK\r\n");
+    }
+    assert!(world.asked.starts_with("AT+CMGS"), "{} is asked", world.asked);
+}
+
 struct World {
     modem: Modem,
     now: Instant,
@@ -125,6 +219,12 @@ struct World {
     /// Messages that may be deleted or acknowledged.
     done: usize,
     deleted: usize,
+    /// How often its port was closed.
+    closed: u32,
+    /// How often the PIN was entered.
+    pins: u32,
+    /// What was written last.
+    asked: String,
 }
 
 impl World {
@@ -145,6 +245,32 @@ impl World {
             handed: Vec::new(),
             done: 0,
             deleted: 0,
+            closed: 0,
+            pins: 0,
+            asked: String::new(),
+        }
+    }
+
+    /// Says yes until nothing more is asked.
+    fn settle(&mut self) {
+        for _ in 0..10 {
+            if self.asked.starts_with("AT+CMGR") {
+                return;
+            }
+            self.say("\r\nOK\r\n");
+        }
+    }
+
+    /// Says yes until the modem has the message.
+    fn answer_until_given(&mut self) {
+        let given = self.given;
+        for _ in 0..20 {
+            self.drain();
+            let prompts = self.asked.starts_with("AT+CMGS");
+            self.say(if prompts { "\r\n> " } else { "\r\nOK\r\n" });
+            if given < self.given {
+                return;
+            }
         }
     }
 
@@ -228,16 +354,19 @@ impl World {
                 Command::Dropped(_) | Command::Report(_) => self.done += 1,
                 Command::Ready => self.ready = true,
                 Command::Forget => self.handed.clear(),
-                Command::Close(_) | Command::Trouble(_) => {}
+                Command::Close(_) => self.closed += 1,
+                Command::Trouble(_) => {}
             }
         }
         while let Some(octets) = self.modem.poll_output() {
             let text = String::from_utf8(octets).unwrap();
             self.listings += u32::from(text == "AT+CMGL=4\r");
             self.given += u32::from(text.ends_with('\u{1a}'));
+            self.pins += u32::from(text.starts_with("AT+CPIN="));
             let deletes = text.starts_with("AT+CMGD") || text == "AT+CNMA\r";
             self.deleted += usize::from(deletes);
             assert!(self.deleted <= self.done, "seed {}: {text} before it was taken", self.seed);
+            self.asked = text;
         }
     }
 

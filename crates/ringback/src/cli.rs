@@ -1,5 +1,6 @@
 //! The command line: what can be asked of the binary.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -44,8 +45,17 @@ pub enum Command {
     Operator(File),
     /// Check a configuration and everything it names, and do nothing else.
     Check(File),
-    /// Say what a configuration opens, and to whom, in one table.
-    Doctor(Show),
+    /// Say what a configuration opens and to whom, and how its bearers fare.
+    ///
+    /// Asks the running proxy; where none runs, starts its bearers for some seconds and takes no
+    /// message from anybody. Exit code: 0, or 1 if anything is bad.
+    Doctor(Doctor),
+    /// Ring a terminal once by one route, and tell each stage: to see that the route works.
+    ///
+    /// A real signal, charged like any; the running public proxy sends it. No client is joined: the
+    /// tunnel is closed as soon as it has said whether the service can be reached. Exit codes as of
+    /// `ringback connect`.
+    Ring(Ring),
     /// Show what is spent of each budget, and when more is free.
     Budget(Show),
     /// Reach a service of a terminal with a key of one's own, end to end where it can be.
@@ -108,6 +118,15 @@ pub enum Command {
 }
 
 impl Command {
+    /// How much it logs unless it is told: nothing that is no error beside what a client says
+    /// itself, and nothing beside the doctor's table.
+    pub fn usually_logs(&self) -> &'static str {
+        if matches!(self, Self::Doctor(_)) {
+            return "off";
+        }
+        if matches!(self, Self::Connect(_)) { "error" } else { "info" }
+    }
+
     /// Whether it serves until it is stopped, with TLS.
     pub fn is_role(&self) -> bool {
         match self {
@@ -117,6 +136,7 @@ impl Command {
             | Self::Operator(_)
             | Self::Check(_)
             | Self::Doctor(_)
+            | Self::Ring(_)
             | Self::Budget(_)
             | Self::Connect(_)
             | Self::Contact(_)
@@ -149,6 +169,36 @@ pub struct Show {
     pub json: bool,
 }
 
+/// What is examined.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// What is shown, and how.
+    #[command(flatten)]
+    pub show: Show,
+    /// Read the configuration only: ask no proxy, start no bearer.
+    #[arg(long)]
+    pub offline: bool,
+}
+
+/// What is rung, and by which route.
+#[derive(Debug, Args)]
+pub struct Ring {
+    /// The terminal's name.
+    pub name: TerminalName,
+    /// The public proxy's configuration.
+    #[command(flatten)]
+    pub file: File,
+    /// The route: its place from 1, or its bearer's name [default: the first].
+    #[arg(long, value_name = "ROUTE")]
+    pub route: Option<String>,
+    /// The service that the private proxy is to reach, by number [default: the first].
+    #[arg(long, value_name = "ID")]
+    pub service: Option<u16>,
+    /// Print each stage as one JSON object a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// What is reached, and by whom.
 #[derive(Debug, Args)]
 pub struct Connect {
@@ -170,6 +220,15 @@ pub struct Connect {
     /// Have the terminal's own ports opened for this machine's address, and end.
     #[arg(long, conflicts_with = "listen")]
     pub knock: bool,
+    /// Ring by a bearer of one's own: modem, mail (or smtp), smpp; the public proxy must allow it.
+    #[arg(
+        long, value_name = "KIND", requires = "bearer", conflicts_with = "knock",
+        value_parser = bearer_kind
+    )]
+    pub ring_with: Option<String>,
+    /// The file of that bearer: one `[[bearer]]` table, as the proxies' files have it.
+    #[arg(long, value_name = "FILE", requires = "ring_with")]
+    pub bearer: Option<PathBuf>,
     /// Tell how it goes on standard error as one JSON object a line.
     #[arg(long)]
     pub json: bool,
@@ -318,6 +377,10 @@ fn host_and_port(text: &str) -> Result<String, String> {
         return Err("must be host:port, such as localhost:8000".into());
     }
     Ok(text.into())
+}
+
+fn bearer_kind(text: &str) -> Result<String, Infallible> {
+    Ok(if text == "smtp" { "mail" } else { text }.to_owned())
 }
 
 fn service(text: &str) -> Result<(ServiceId, String), String> {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 mod access;
 mod bearer;
 mod budget;
+mod callees;
 mod clients;
 mod contact;
 mod directory;
@@ -17,6 +18,7 @@ mod places;
 mod private;
 mod public;
 mod responder;
+mod ringer;
 mod section;
 mod tls;
 
@@ -29,6 +31,7 @@ pub use places::{ListedProxy, Place, Places, Side};
 pub use private::{Nat64, PrivateConfig, PublicProxy, ServiceTarget, Subscription};
 pub use public::PublicConfig;
 pub use responder::ResponderConfig;
+pub use ringer::own_bearer;
 pub(crate) use section::is_host_and_port;
 pub use section::{Problem, Section};
 

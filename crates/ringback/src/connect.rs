@@ -5,6 +5,7 @@
 
 mod call;
 mod local;
+mod ringer;
 mod stdio;
 mod teller;
 
@@ -16,15 +17,19 @@ use ringback_proto::door::{Request, Told, Want};
 use ringback_proto::refusal::Refusal;
 use ringback_proto::terminal::TerminalName;
 use thiserror::Error;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::cli::{Connect, ContactOf};
-use crate::config::{Config, Contact, ContactService, Mistakes};
+use crate::config::{Config, Contact, ContactService, Mistakes, own_bearer};
 use crate::keys;
+use crate::limits::OWN_BEARER_END;
 use crate::tunnel::{Identity, NoTunnel};
 
 use call::Agent;
-use teller::Teller;
+use ringer::Ringer;
+pub(crate) use teller::Teller;
 
 /// What a client asks for, as `NAME` or `NAME:SERVICE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +60,17 @@ pub enum Fault {
          file anew, and if that does not help, do not trust the public proxy"
     )]
     NotTheTerminal(std::io::Error),
+    /// The client's own bearer has not sent the signal.
+    #[error(
+        "RB-NOT-RUNG: {cause}; mend the bearer's file, or leave --ring-with out and let the public \
+         proxy ring"
+    )]
+    NotRung {
+        /// In the bearer's words.
+        cause: String,
+        /// Whether it never will.
+        permanent: bool,
+    },
     /// The session was cut.
     #[error("RB-CUT: the session was cut: {0}; what has arrived may be incomplete")]
     Cut(std::io::Error),
@@ -77,15 +93,40 @@ pub async fn run(wanted: Connect, stop: CancellationToken) -> anyhow::Result<Exi
     let service = service(&file, &contact, &wanted)?;
     let identity: Identity = keys::read_identity(&wanted.key)
         .map_err(|fault| Mistakes::one(&wanted.key, fault.to_string()))?;
-    let want = if wanted.knock { Want::Knock } else { Want::Connect };
+    let kind = wanted.ring_with.as_deref();
+    let own = kind.zip(wanted.bearer.as_deref());
+    let own = own.map(|(kind, file)| Ok::<_, Mistakes>((kind, own_bearer(file, kind)?)));
+    let own = own.transpose()?;
+    let want = match kind {
+        None if wanted.knock => Want::Knock,
+        None => Want::Connect,
+        Some("mail") => Want::RingMail,
+        Some(_) => Want::RingNumber,
+    };
     let request = Request { want, service: service.map(|it| it.id), name: contact.name.clone() };
     let end_to_end = service.is_some_and(|it| it.end_to_end);
     let teller = Teller::new(wanted.json);
-    let agent = Agent { contact, request, end_to_end, identity };
+    let (tasks, ended) = (TaskTracker::new(), CancellationToken::new());
+    let ringer = own.map(|(kind, bearer)| Ringer::start(kind, bearer, &tasks, ended.clone()));
+    let agent = Agent { contact, request, end_to_end, identity, ringer };
+    let code = serve(agent, &wanted, teller, &stop).await;
+    ended.cancel();
+    tasks.close();
+    // A bearer that hangs is not waited for: what the process was started for is done.
+    let _ = timeout(OWN_BEARER_END, tasks.wait()).await;
+    code
+}
+
+async fn serve(
+    agent: Agent,
+    wanted: &Connect,
+    teller: Teller,
+    stop: &CancellationToken,
+) -> anyhow::Result<ExitCode> {
     let ended = match wanted.listen {
-        Some(listen) => return local::serve(agent, listen, teller, &stop).await,
-        None if wanted.knock => knock(&agent, &teller, &stop).await,
-        None => stdio::serve(&agent, &teller, &stop).await,
+        Some(listen) => return local::serve(agent, listen, teller, stop).await,
+        None if wanted.knock => knock(&agent, &teller, stop).await,
+        None => stdio::serve(&agent, &teller, stop).await,
     };
     Ok(match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -160,7 +201,8 @@ impl Fault {
     /// What the process ends with, as in sysexits.h.
     pub fn exit_code(&self) -> u8 {
         let refusal = match self {
-            Self::Unreachable(_) => return 69, // EX_UNAVAILABLE
+            Self::Unreachable(_) | Self::NotRung { permanent: true, .. } => return 69, // EX_UNAVAILABLE
+            Self::NotRung { permanent: false, .. } => return 75, // EX_TEMPFAIL
             Self::Stranger(_) | Self::NotTheTerminal(_) => return 76, // EX_PROTOCOL
             Self::Cut(_) | Self::Local(_) | Self::Stopped => return 74, // EX_IOERR
             Self::Refused(told) => told,
@@ -174,7 +216,8 @@ impl Fault {
                 | Refusal::Unauthorized
                 | Refusal::NotArmed
                 | Refusal::EndToEndOnly
-                | Refusal::NotGranted,
+                | Refusal::NotGranted
+                | Refusal::NoOwnRing,
             ) => 77, // EX_NOPERM
             Some(_) | None => 69,
         }
@@ -187,6 +230,7 @@ impl Fault {
             Self::Stranger(_) => "RB-PEER",
             Self::Refused(told) => &told.code,
             Self::NotTheTerminal(_) => "RB-TERMINAL-PEER",
+            Self::NotRung { .. } => "RB-NOT-RUNG",
             Self::Cut(_) => "RB-CUT",
             Self::Local(_) => "RB-LOCAL",
             Self::Stopped => "RB-STOPPED",

@@ -1,21 +1,31 @@
-//! What a configuration opens, and to whom: one table, and one line that sums it up.
+//! What a configuration opens, and to whom, and how its bearers fare: two tables, and one line that
+//! sums them up.
 //!
-//! Reads the configuration and nothing else: it binds nothing, connects to nothing, rings nobody.
+//! It rings nobody and takes no message. This file reads the configuration and nothing else; what is
+//! looked at besides is in `doctor/checks.rs`.
+
+use std::process::ExitCode;
 
 use ringback_proto::gate::Level;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
+use crate::cli::Doctor;
 use crate::config::{
     Access, Config, Grant, ListedService, ListedTerminal, PrivateConfig, PublicConfig,
     ServiceTarget,
 };
+use crate::control::Found;
 use crate::table::{Table, Tone};
+
+mod checks;
 
 /// What was found.
 #[derive(Debug)]
-pub struct Report {
+struct Report {
     heads: Vec<&'static str>,
     findings: Vec<Finding>,
+    checks: Vec<Found>,
 }
 
 /// One way to one service.
@@ -25,8 +35,20 @@ struct Finding {
     tone: Tone,
 }
 
-/// Looks at a configuration.
-pub fn examine(config: &Config) -> Report {
+/// Examines, prints, and ends with 1 if anything is bad.
+pub async fn run(wanted: &Doctor, stop: &CancellationToken) -> anyhow::Result<ExitCode> {
+    let config = Config::load(&wanted.show.file.config)?;
+    let mut report = examine(&config);
+    report.checks = checks::look(config, wanted.offline, stop).await;
+    if wanted.show.json {
+        println!("{}", report.to_json());
+    } else {
+        report.print();
+    }
+    Ok(if report.tone() == Tone::Bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn examine(config: &Config) -> Report {
     match config {
         Config::Public(config) => of_public(config),
         Config::Private(config) => of_private(config),
@@ -37,38 +59,56 @@ pub fn examine(config: &Config) -> Report {
 
 impl Report {
     /// The worst that was found.
-    pub fn tone(&self) -> Tone {
-        self.findings.iter().map(|it| it.tone).max().unwrap_or(Tone::Good)
+    fn tone(&self) -> Tone {
+        self.tones().max().unwrap_or(Tone::Good)
+    }
+
+    fn tones(&self) -> impl Iterator<Item = Tone> {
+        self.findings.iter().map(|it| it.tone).chain(self.checks.iter().map(|it| it.tone))
     }
 
     /// For people.
-    pub fn print(&self) {
+    fn print(&self) {
         let mut table = Table::new(&self.heads);
         for finding in &self.findings {
             table.row(finding.tone, finding.cells.clone());
         }
-        let count = |tone| self.findings.iter().filter(|it| it.tone == tone).count();
+        println!("{table}\n");
+        let mut checks = Table::new(&["whose", "what", "finding"]);
+        for it in &self.checks {
+            checks.row(it.tone, vec![it.of.clone(), it.what.clone(), it.text.clone()]);
+        }
+        if !self.checks.is_empty() {
+            println!("{checks}\n");
+        }
+        let count = |tone| self.tones().filter(|it| *it == tone).count();
         let (ways, doubtful, bad) = (self.findings.len(), count(Tone::Doubtful), count(Tone::Bad));
-        let noun = if ways == 1 { "way in" } else { "ways in" };
-        let summary = format!("{ways} {noun}, {doubtful} doubtful, {bad} bad");
-        println!("{table}\n\nSUMMARY  {}", table.colored(self.tone(), &summary));
+        let ways = format!("{ways} {}", if ways == 1 { "way in" } else { "ways in" });
+        let checked = some(self.checks.len(), "check");
+        let summary = format!("{ways}, {checked}: {doubtful} doubtful, {bad} bad");
+        println!("SUMMARY  {}", table.colored(self.tone(), &summary));
     }
 
     /// For machines.
-    pub fn to_json(&self) -> Value {
+    fn to_json(&self) -> Value {
         let findings = self.findings.iter().map(|it| {
             let cells = self.heads.iter().zip(&it.cells);
             let mut object: Value = cells.map(|(head, cell)| (*head, json!(cell))).collect();
             object["tone"] = json!(it.tone.name());
             object
         });
-        json!({ "findings": findings.collect::<Vec<_>>(), "worst": self.tone().name() })
+        json!({
+            "findings": findings.collect::<Vec<_>>(),
+            "checks": self.checks,
+            "worst": self.tone().name(),
+        })
     }
 }
 
 fn nothing(remark: &str) -> Report {
     let cells = vec!["-".to_owned(), remark.to_owned()];
-    Report { heads: vec!["way", "remark"], findings: vec![Finding { cells, tone: Tone::Good }] }
+    let findings = vec![Finding { cells, tone: Tone::Good }];
+    Report { heads: vec!["way", "remark"], findings, checks: Vec::new() }
 }
 
 fn of_public(config: &PublicConfig) -> Report {
@@ -89,7 +129,8 @@ fn of_public(config: &PublicConfig) -> Report {
             findings.push(Finding { cells, tone: Tone::Doubtful });
         }
     }
-    Report { heads: vec!["terminal", "service", "way in", "level", "to whom", "remark"], findings }
+    let heads = vec!["terminal", "service", "way in", "level", "to whom", "remark"];
+    Report { heads, findings, checks: Vec::new() }
 }
 
 /// How a client comes to a service.
@@ -127,8 +168,7 @@ fn ways(config: &PublicConfig, terminal: &ListedTerminal, service: &ListedServic
 fn judge(terminal: &ListedTerminal, service: &ListedService, way: Way) -> Finding {
     let access = &service.access;
     let (tone, remark) = remark(access, &way);
-    let to_whom =
-        if way == Way::Connect { some(access.clients.len(), "key") } else { whom(access) };
+    let to_whom = if way == Way::Connect { keys(access) } else { whom(access) };
     let way = match way {
         Way::Http(it) | Way::Tls(it) | Way::Proxy(it) | Way::Raw(it) => it,
         Way::Ended(it) => format!("{it}, ended here"),
@@ -143,6 +183,15 @@ fn judge(terminal: &ListedTerminal, service: &ListedService, way: Way) -> Findin
         remark.to_owned(),
     ];
     Finding { cells, tone }
+}
+
+/// Whose keys, and how many of those are told the terminal's number to ring it by themselves.
+fn keys(access: &Access) -> String {
+    let all = some(access.clients.len(), "key");
+    match access.may_ring.len() {
+        0 => all,
+        ringing => format!("{all}, {ringing} may ring"),
+    }
 }
 
 /// To whom a level opens.
@@ -209,7 +258,7 @@ fn of_private(config: &PrivateConfig) -> Report {
     }
     let heads =
         vec!["key id", "service", "connects to", "rung by", "least level", "granted to", "remark"];
-    Report { heads, findings }
+    Report { heads, findings, checks: Vec::new() }
 }
 
 /// Whom the private proxy itself lets through.
@@ -233,14 +282,7 @@ fn target_remark(target: &ServiceTarget) -> (Tone, &'static str) {
 
 #[test]
 fn what_costs_money_or_shows_a_password_is_told() {
-    let access = |level| Access {
-        level,
-        allow: Vec::new(),
-        clients: Vec::new(),
-        knock: std::time::Duration::ZERO,
-        users: None,
-        custody: crate::config::Custody::Consume,
-    };
+    let access = |level| Access { level, ..Access::open() };
     let raw = Way::Raw("tcp 0.0.0.0:1".to_owned());
     assert_eq!(remark(&access(Level::Open), &raw).0, Tone::Bad);
     assert_eq!(remark(&access(Level::Knock), &raw).0, Tone::Good);

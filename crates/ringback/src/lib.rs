@@ -26,11 +26,13 @@ pub mod operator;
 pub mod private;
 pub mod public;
 pub mod responder;
+pub mod ring;
 
 pub mod prompt;
 pub mod reload;
 
 mod clock;
+mod control;
 mod fading;
 mod journal;
 mod state;

@@ -250,3 +250,35 @@ pub const CODE_OCTETS: u64 = 4096;
 pub const RELOAD_PATIENCE: Duration = Duration::from_secs(10);
 /// How often whoever waits for that looks.
 pub const RELOAD_LOOK: Duration = Duration::from_millis(50);
+
+// The control socket, and what is asked by it.
+
+/// Control connections at once; the next wait in the kernel's backlog.
+pub const CONTROL_CONNECTIONS: usize = 8;
+/// Octets of a question; a longer one is none.
+pub const CONTROL_OCTETS: u64 = 1_024;
+/// Octets of one line of an answer; a longer one is not believed.
+pub const CONTROL_ANSWER_OCTETS: u64 = 256 * 1024;
+/// How long a question may take to be asked, and a line of its answer to be taken; then the connection
+/// is closed.
+pub const CONTROL_PATIENCE: Duration = Duration::from_secs(5);
+/// Rings that the role has been asked for and not looked at yet; whoever asks for the next waits.
+pub const TRIALS_ASKED: usize = 4;
+/// Stages of one trial that wait to be told; what does not fit is not told.
+pub const TRIAL_STAGES: usize = 16;
+/// Trials of routes in an hour, of all terminals; the newest is refused.
+pub const TRIALS_PER_HOUR: usize = 30;
+/// How long the doctor waits for what bearers find; what they do not know by then is told as such.
+pub const DOCTOR_PATIENCE: Duration = Duration::from_secs(15);
+/// How long bearers that the doctor has started may take to end; then they are cut.
+pub const DOCTOR_FAREWELL: Duration = Duration::from_secs(2);
+
+// Clients that ring by themselves.
+
+/// Signals that wait for a client to take them; if it does not, it is refused.
+pub const HANDED_SIGNALS: usize = 4;
+/// Signals that a client sends by itself for one session, whatever the public proxy says; the next
+/// ends it. Two ladders' worth: a tunnel may be lost before it is joined.
+pub const OWN_SIGNALS: usize = 2 * ringback_proto::limits::SIGNALS_PER_RING;
+/// How long a client's own bearer may take to end; then its process ends without it.
+pub const OWN_BEARER_END: Duration = Duration::from_secs(5);

@@ -11,7 +11,7 @@ use ringback::enrol::{self, Redemption, Shown};
 use ringback::limits::{LAST_THREADS, ONE_WISH};
 use ringback::reload::Reload;
 use ringback::{
-    budget, connect, demo, doctor, keys, operator, private, prompt, public, telemetry, users,
+    budget, connect, demo, doctor, keys, operator, private, prompt, public, ring, telemetry, users,
 };
 use ringback_proto::gate::Identity;
 use tokio::net::TcpListener;
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
             return if error.use_stderr() { BAD_USAGE.into() } else { ExitCode::SUCCESS };
         }
     };
-    telemetry::start(cli.log);
+    telemetry::start(cli.log, cli.command.usually_logs());
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if cli.command.is_role() {
         keys::warm_up();
@@ -65,13 +65,9 @@ async fn run(command: Command, stop: CancellationToken) -> anyhow::Result<ExitCo
             println!("{}: no mistakes", file.config.display());
         }
         Command::Doctor(wanted) => {
-            let report = doctor::examine(&Config::load(&wanted.file.config)?);
-            if wanted.json {
-                println!("{}", report.to_json());
-            } else {
-                report.print();
-            }
+            return doctor::run(&wanted, &stop).await;
         }
+        Command::Ring(wanted) => return ring::run(wanted, stop).await,
         Command::Budget(wanted) => budget::run(&wanted)?,
         Command::Connect(wanted) => return connect::run(wanted, stop).await,
         Command::Contact(wanted) => print!("{}", connect::contact(&wanted)?),

@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
 use crate::config::{Config, Nat64, PrivateConfig, PublicProxy, ServiceTarget};
+use crate::control::server::{self as control, Desk};
 use crate::keyring::{Keyring, keep_turned};
 use crate::limits::{COMPLAINT_PAUSE, EVENTS, RETIRE_CHECK};
 use crate::reload::Reload;
@@ -125,10 +126,13 @@ pub async fn run(
     let tables = RwLock::new(Arc::new(tables));
     let tasks = TaskTracker::new();
     let (events, heard) = mpsc::channel(EVENTS);
+    let mut healths = BTreeMap::new();
     for (name, bearer) in config.bearers {
-        let (_, receiver, _) = bearer.start(&tasks, stop.clone());
+        let (_, receiver, health) = bearer.start(&tasks, stop.clone());
+        healths.insert(name.clone(), health);
         tasks.spawn(hear(name, receiver, events.clone()));
     }
+    control::open(&config.state, Desk { healths, wishes: None }, &tasks, stop.clone());
     let house = House {
         dialer: tunnel::Dialer::new(config.identity.clone()),
         identity: config.identity,
@@ -342,7 +346,7 @@ fn subscribers(config: &PrivateConfig, state: &Path) -> anyhow::Result<Vec<Subsc
         });
         subscribers.push(Subscriber {
             key: subscription.key.clone(),
-            callee: vec![subscription.callee.clone()],
+            callee: subscription.callees.all(),
             public_proxies: listed.collect(),
             fleets: fleets.collect(),
             services: subscription.services.keys().copied().collect(),

@@ -20,18 +20,20 @@ use ringback_proto::refusal::Refusal;
 use ringback_proto::switchboard::{
     ClientId, Command, Event, Paired, PublicKey, RingId, Room, Switchboard, TunnelId,
 };
+use ringback_proto::terminal::Callee;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::config::{
     Access, BudgetConfig, Config, Directory, ListedTerminal, PublicConfig, ResponderConfig,
 };
+use crate::control::server::{self as control, Desk as ControlDesk, Wish};
 use crate::gate::{self, Gate};
 use crate::keyring::Keyring;
 use crate::keys::KeyFault;
-use crate::limits::{EVENTS, INCOMPLETE_PER_NETWORK, RATCHET_CHECK, SEQUENCE_CHECK};
+use crate::limits::{EVENTS, INCOMPLETE_PER_NETWORK, RATCHET_CHECK, SEQUENCE_CHECK, TRIALS_ASKED};
 use crate::reload::Reload;
 use crate::state::{self, Sequences};
 use crate::tunnel::{Acceptor, Identity, Talk};
@@ -49,6 +51,7 @@ mod lobby;
 mod proving;
 mod purse;
 mod rings;
+mod trying;
 mod tunnels;
 
 use armed::{Armed, Port};
@@ -58,6 +61,7 @@ use lobby::Lobby;
 use proving::Changing;
 use purse::Purse;
 use rings::Wanted;
+use trying::Trials;
 
 /// What every task of the role needs to know.
 #[derive(Debug)]
@@ -125,7 +129,10 @@ enum Happening {
 struct Held {
     id: ClientId,
     caller: Caller,
-    /// Holds one: the next is given only after the client has told that the one before failed.
+    /// The terminal's address that it rings by itself, if it does.
+    rings: Option<Callee>,
+    /// Holds one, beside the signals that the client sends by itself: the next is given only after
+    /// the client has told that the one before failed.
     verdicts: mpsc::Sender<Verdict>,
     /// Ends it at once, whatever it is doing: its terminal was revoked while it was joined.
     cut: CancellationToken,
@@ -138,6 +145,8 @@ enum Verdict {
     Joined { tunnel: TunnelId, taken: oneshot::Receiver<Talk>, paired: Paired },
     /// It is told why not.
     Refused(Refusal),
+    /// It is not over yet: the client sends a signal by itself, as these octets say.
+    Ring(Vec<u8>),
 }
 
 /// What a tunnel must now do.
@@ -173,12 +182,16 @@ pub async fn run(
     let tasks = TaskTracker::new();
     tasks.spawn(journal::sync(written));
     let (happenings, told) = mpsc::channel(EVENTS);
-    let mut transmitters = BTreeMap::new();
+    let (mut transmitters, mut healths) = (BTreeMap::new(), BTreeMap::new());
     for (name, bearer) in config.bearers {
-        let (transmitter, receiver, _) = bearer.start(&tasks, stop.clone());
-        transmitters.insert(name, transmitter);
+        let (transmitter, receiver, health) = bearer.start(&tasks, stop.clone());
+        transmitters.insert(name.clone(), transmitter);
+        healths.insert(name, health);
         tasks.spawn(ignore(receiver));
     }
+    let (wishes, wished) = mpsc::channel(TRIALS_ASKED);
+    let desk = ControlDesk { healths, wishes: Some(wishes) };
+    control::open(&config.state, desk, &tasks, stop.clone());
     let house = Arc::new(House {
         directory: RwLock::new(config.directory.clone()),
         acceptor: Acceptor::new(&config.identity),
@@ -211,6 +224,9 @@ pub async fn run(
         clients: BTreeMap::new(),
         tunnels: BTreeMap::new(),
         ringing: BTreeMap::new(),
+        trials: Trials::default(),
+        wished,
+        late: 0,
         told,
         house: house.clone(),
     };
@@ -315,8 +331,13 @@ struct Role {
     transmitters: BTreeMap<String, Transmitter>,
     clients: BTreeMap<ClientId, Held>,
     tunnels: BTreeMap<TunnelId, mpsc::Sender<Order>>,
-    /// Rings that are followed at a bearer; dropping one withdraws it if it is still queued.
+    /// Rings that are followed at a bearer; dropping one takes its signal back, submitted or not.
     ringing: BTreeMap<RingId, oneshot::Sender<()>>,
+    /// Routes that the operator has tried.
+    trials: Trials,
+    wished: mpsc::Receiver<Wish>,
+    /// Dial-backs that came when nobody awaited them any more.
+    late: u64,
     told: mpsc::Receiver<Happening>,
     house: Arc<House>,
 }
@@ -340,6 +361,7 @@ impl Role {
                         self.take(happening);
                     }
                 }
+                Some(wish) = self.wished.recv() => self.wish(wish),
                 () = clock::reach(self.switchboard.poll_timeout()) => {
                     self.switchboard.handle_timeout(clock::now());
                 }
@@ -473,6 +495,10 @@ impl Role {
             }
             Command::Probe { ring, kid, ttl_seconds } => self.probe(ring, kid, ttl_seconds),
             Command::Probed { kid, answered } => self.probed(kid, answered),
+            Command::Try { ring, kid, route, service, ttl_seconds } => {
+                self.try_route(ring, kid, (route, service), ttl_seconds);
+            }
+            Command::Tried { kid, outcome } => self.tried(kid, outcome),
             Command::Cancel { ring } => drop(self.ringing.remove(&ring)),
             Command::Accept { tunnel, mac } => {
                 let answer = Answer::Accepted { mac }.encode();
@@ -481,6 +507,12 @@ impl Role {
             Command::Dismiss { tunnel, unproven } => {
                 if let Some(kid) = unproven {
                     warn!(%kid, "RB-PEER: who dials back is not the private_proxy configured");
+                } else {
+                    self.late += 1;
+                    debug!(
+                        so_far = self.late,
+                        "dismissed: a dial-back that is late, or not the first"
+                    );
                 }
                 self.order(tunnel, Order::End(Answer::Gone.encode().to_vec()));
                 self.tunnels.remove(&tunnel);
@@ -510,6 +542,8 @@ impl Role {
                     held.cut.cancel();
                 }
             }
+            Command::Sank { way } => self.sank(way),
+            Command::Rose { way } => self.rose(way),
             Command::CallEnded { call, kid, how } => self.purse.ended(call, kid, how),
         }
     }

@@ -24,9 +24,9 @@ pub enum Format {
     Json,
 }
 
-/// Starts logging to standard error.
-pub fn start(format: Format) {
-    let wanted = std::env::var(FILTER).unwrap_or_else(|_| "info".into());
+/// Starts logging to standard error: what [`FILTER`] chooses, or what is usual.
+pub fn start(format: Format, usual: &str) {
+    let wanted = std::env::var(FILTER).unwrap_or_else(|_| usual.into());
     let filter = EnvFilter::try_new(&wanted).unwrap_or_else(|fault| {
         eprintln!("warning: {FILTER}={wanted}: {fault}; logging as with \"info\"");
         EnvFilter::new("info")

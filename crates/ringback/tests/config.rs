@@ -158,6 +158,54 @@ fn every_mistake_in_what_rings_may_cost_is_told_at_once() -> Result<()> {
 }
 
 #[test]
+fn an_address_that_its_bearer_cannot_go_to_is_a_mistake() -> Result<()> {
+    let fleet = Fleet::new()?;
+    let public = std::fs::read_to_string(fleet.path("public.toml"))?;
+    std::fs::copy(fleet.path("meter1.pem"), fleet.path("roots.pem"))?;
+    let bearer = |name: &str, more: &str| {
+        format!(
+            "[[bearer]]\nname = \"{name}\"\nkind = \"mail\"\ntls_roots = \"roots.pem\"\n{more}\n"
+        )
+    };
+    let post = bearer("post", "submission = \"mail.example:465\"\nfrom = \"us@fleet.example\"\n");
+    let deaf = "mailbox = \"mail.example:993\"\nmailbox_user = \"us\"\n\
+                mailbox_password_file = \"smpp.password\"\n";
+    let public = format!("{public}\n{post}{}", bearer("box", deaf));
+    let number = "number = \"+15550100777\"";
+    let both = format!("{number}\nmail = \"car7@fleet.example\"");
+    let route = |more: &str| format!("\n[[terminal.route]]\n{more}\n[[terminal.route]]");
+    for (rung_by, more, mistake) in [
+        (both.as_str(), "bearer = \"post\"", ""),
+        (number, "bearer = \"post\"\nto = \"all@fleet.example\"", ""),
+        (number, "bearer = \"post\"", "route[0].to: missing: the terminal has no `mail`"),
+        (both.as_str(), "bearer = \"post\"\nto = \"+1555\"", "e-mail goes to a mail address"),
+        (both.as_str(), "bearer = \"post\"\nform = \"binary\"", "e-mail carries text only"),
+        (both.as_str(), "bearer = \"post\"\nto = \"car7\"", "neither a call number"),
+        (both.as_str(), "bearer = \"box\"", "hears only: give it a `submission`"),
+        (both.as_str(), "bearer = \"operator\"\nto = \"a@b\"", "goes to a call number"),
+        ("mail = \"a@b\"", "bearer = \"post\"", "an SMS cannot hold a signal that names"),
+        ("mail = \"a\"", "bearer = \"post\"", "terminal[0].mail: \"a\": not a mail address"),
+        ("", "bearer = \"post\"", "terminal[0].number: missing: a terminal is rung by"),
+    ] {
+        let text = public.replacen(number, rung_by, 1);
+        let text = text.replacen("\n[[terminal.route]]", &route(more), 1);
+        std::fs::write(fleet.path("wrong.toml"), text)?;
+        let told = fleet.ringback(&["check", "--config", "wrong.toml"])?;
+        if mistake.is_empty() {
+            assert!(told.status.success(), "{more}: {}", said(&told));
+            continue;
+        }
+        assert_eq!(told.status.code(), BAD_USAGE, "{more}: {}", said(&told));
+        assert!(said(&told).contains(mistake), "no {mistake:?} in {}", said(&told));
+    }
+    let private = std::fs::read_to_string(fleet.path("private.toml"))?;
+    std::fs::write(fleet.path("wrong.toml"), format!("{private}\n{post}"))?;
+    let told = fleet.ringback(&["check", "--config", "wrong.toml"])?;
+    assert!(said(&told).contains("\"post\" hears nothing: give it a `mailbox`"), "{}", said(&told));
+    Ok(())
+}
+
+#[test]
 fn an_operator_that_cannot_be_run_is_a_mistake_of_its_file() -> Result<()> {
     let fleet = Fleet::new()?;
     for (wrong, words) in [("loss = 2.0", "loss: a share lies"), ("los = 0.1", "los")] {

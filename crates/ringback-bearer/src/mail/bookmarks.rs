@@ -11,32 +11,45 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ringback_proto::mail::bookmark::Bookmark;
-use tracing::warn;
+use tracing::{error, warn};
 
+use crate::health::{Reporter, Verdict};
 use crate::limits::BOOKMARK_OCTETS;
+
+/// What the finding is called.
+pub(super) const BOOKMARKS: &str = "bookmarks";
 
 /// Bookmarks by what a folder is known by; clones are the same.
 #[derive(Clone)]
 pub(super) struct Bookmarks {
     file: PathBuf,
+    reporter: Arc<Reporter>,
     folders: Arc<Mutex<BTreeMap<String, Bookmark>>>,
     /// Held by who writes the file, which may take long: never where others run.
     writing: Arc<Mutex<()>>,
 }
 
 impl Bookmarks {
-    pub(super) async fn open(file: PathBuf) -> Self {
+    /// Reads the file, and writes it again at once: whether it can be kept is better known early.
+    pub(super) async fn open(file: PathBuf, reporter: Arc<Reporter>) -> Self {
         let reading = file.clone();
         let text = tokio::task::spawn_blocking(move || read(&reading)).await;
-        let folders = match text.map_err(io::Error::other).flatten() {
-            Ok(text) => text.lines().filter_map(parse).collect(),
-            Err(fault) if fault.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
+        let (folders, readable) = match text.map_err(io::Error::other).flatten() {
+            Ok(text) => (text.lines().filter_map(parse).collect(), true),
+            Err(fault) if fault.kind() == io::ErrorKind::NotFound => (BTreeMap::new(), true),
             Err(fault) => {
                 warn!(%fault, file = %file.display(), "a mailbox's bookmarks cannot be read");
-                BTreeMap::new()
+                reporter.found(BOOKMARKS, Verdict::Bad, format!("cannot be read: {fault}"));
+                (BTreeMap::new(), false)
             }
         };
-        Self { file, folders: Arc::new(Mutex::new(folders)), writing: Arc::default() }
+        let folders = Arc::new(Mutex::new(folders));
+        let bookmarks = Self { file, reporter, folders, writing: Arc::default() };
+        if readable {
+            // Whoever reads the findings hears of a fault; nothing is to be marked yet.
+            let _ = bookmarks.write().await;
+        }
+        bookmarks
     }
 
     pub(super) fn of(&self, key: &str) -> Option<Bookmark> {
@@ -46,7 +59,11 @@ impl Bookmarks {
     /// Keeps a bookmark. Until that succeeds a restart forgets it.
     pub(super) async fn keep(&self, key: &str, bookmark: &Bookmark) -> io::Result<()> {
         lock(&self.folders).insert(key.to_owned(), bookmark.clone());
-        let Self { file, folders, writing } = self.clone();
+        self.write().await
+    }
+
+    async fn write(&self) -> io::Result<()> {
+        let Self { file, folders, writing, .. } = self.clone();
         let kept = tokio::task::spawn_blocking(move || {
             // Whoever writes last writes the newest of all.
             let _writing = lock(&writing);
@@ -54,7 +71,18 @@ impl Bookmarks {
             let text: String = lock(&folders).iter().map(line).collect();
             replace(&file, text.as_bytes())
         });
-        kept.await.map_err(io::Error::other).flatten()
+        let kept = kept.await.map_err(io::Error::other).flatten();
+        match &kept {
+            Ok(()) => self.reporter.found(BOOKMARKS, Verdict::Good, "kept"),
+            Err(fault) => {
+                error!(%fault, "RB-MAIL: a mailbox's bookmarks cannot be kept");
+                let cure =
+                    "make the state folder writable, or mails are heard again after a restart";
+                let text = format!("cannot be kept: {fault}: {cure}");
+                self.reporter.found(BOOKMARKS, Verdict::Bad, text);
+            }
+        }
+        kept
     }
 }
 
@@ -99,13 +127,18 @@ mod tests {
 
     use super::*;
 
+    async fn open(file: PathBuf) -> Bookmarks {
+        let (reporter, _) = Reporter::new(&[BOOKMARKS]);
+        Bookmarks::open(file, Arc::new(reporter)).await
+    }
+
     #[tokio::test]
     async fn a_slow_disk_keeps_nobody_from_looking() {
         let folder = tempfile::TempDir::new().unwrap();
-        // Writing begins only when somebody reads.
+        let bookmarks = open(folder.path().join("bookmarks")).await;
+        // From now on writing begins only when somebody reads.
         let beside = folder.path().join("bookmarks.new");
         assert!(Command::new("mkfifo").arg(&beside).status().unwrap().success());
-        let bookmarks = Bookmarks::open(folder.path().join("bookmarks")).await;
         let (writer, bookmark) = (bookmarks.clone(), Bookmark::new(7, 40));
         let mut keeping = tokio::task::JoinSet::new();
         keeping.spawn(async move { writer.keep("a", &Bookmark::new(7, 40)).await });
@@ -127,7 +160,7 @@ mod tests {
         let lines = usize::try_from(BOOKMARK_OCTETS).unwrap() / line.len();
         for (lines, believed) in [(lines, true), (lines + 1, false)] {
             std::fs::write(&file, line.repeat(lines)).unwrap();
-            let bookmarks = Bookmarks::open(file.clone()).await;
+            let bookmarks = open(file.clone()).await;
             assert_eq!(bookmarks.of("a").is_some(), believed, "{lines} lines");
         }
     }

@@ -297,12 +297,17 @@ impl Talk<Secured> {
         Ok(())
     }
 
+    /// Whether the server tells by itself what has come.
+    pub(super) fn is_told(&self) -> bool {
+        self.offers("IDLE")
+    }
+
     /// Waits until mails have come, or it is time to ask.
     pub(super) async fn wait(&mut self, idle: Duration, poll: Duration) -> Result<(), Fault> {
         if self.arrived {
             return Ok(());
         }
-        if self.offers("IDLE") {
+        if self.is_told() {
             self.idle(idle).await?;
         } else {
             tokio::time::sleep(poll).await;

@@ -20,38 +20,56 @@ use super::Submission;
 use super::pause::Pause;
 use super::smtp::{Parcel, Talk, open};
 use super::wire::{Fault, Secured};
+use crate::health::{Reporter, Verdict};
 use crate::limits::{
     FAREWELL_PATIENCE, MAIL_AGAIN, MAIL_CONNECTIONS, MAIL_KEPT, MAIL_TRIES, MAILS_UNDER_WAY,
 };
 use crate::{Body, Delivery, Failure, Order};
 
+/// What the finding is called.
+pub(super) const SUBMISSION: &str = "submission";
+
 pub(super) struct Office {
     config: Submission,
+    reporter: Arc<Reporter>,
     shutdown: CancellationToken,
     connections: Semaphore,
     /// Connections that nobody uses, and since when.
     kept: Mutex<Vec<(Talk<Secured>, Instant)>>,
     /// Held by who connects: one at a time.
     pause: Mutex<Pause>,
+    /// Whether the last attempt to connect failed.
+    failing: AtomicBool,
+    /// Whether a task is about to find out if the server can be used.
+    checking: AtomicBool,
 }
 
 /// A connection that a mail went over, and its place among the few there may be.
 type Used<'a> = (Talk<Secured>, Option<SemaphorePermit<'a>>);
 
 impl Office {
-    pub(super) fn new(config: Submission, shutdown: CancellationToken) -> Arc<Self> {
+    pub(super) fn new(
+        config: Submission,
+        reporter: Arc<Reporter>,
+        shutdown: CancellationToken,
+    ) -> Arc<Self> {
         Arc::new(Self {
             config,
+            reporter,
             shutdown,
             connections: Semaphore::new(MAIL_CONNECTIONS),
             kept: Mutex::default(),
             pause: Mutex::new(Pause::new()),
+            failing: AtomicBool::new(true),
+            checking: AtomicBool::new(false),
         })
     }
 
     pub(super) async fn run(self: Arc<Self>, mut orders: mpsc::Receiver<Order>) {
         let mut under_way = JoinSet::new();
-        let mut used = false;
+        let mut used = true;
+        let office = self.clone();
+        under_way.spawn(async move { office.check().await }.instrument(Span::current()));
         loop {
             tokio::select! {
                 () = self.shutdown.cancelled() => break,
@@ -75,8 +93,28 @@ impl Office {
         self.close_kept().await;
     }
 
-    /// One mail's story, until it is told or nobody wants to hear it any more.
+    /// Connects while the server is not known to be usable, so that it is known before the next mail.
+    async fn check(&self) {
+        if !self.failing.load(Ordering::Relaxed) || self.checking.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let checking = async {
+            let _connection = self.connections.acquire().await;
+            let talk = self.connect().await;
+            self.keep(talk).await;
+        };
+        self.shutdown.run_until_cancelled(checking).await;
+        self.checking.store(false, Ordering::Relaxed);
+    }
+
+    /// One mail's story; the server is looked for again if it was not found.
     async fn deliver(self: Arc<Self>, order: Order) {
+        self.tell(order).await;
+        self.check().await;
+    }
+
+    /// Tells a mail's story, until its end or until nobody wants to hear it any more.
+    async fn tell(&self, order: Order) {
         let (id, parcel) = match self.parcel(&order) {
             Ok(parcel) => parcel,
             Err(failure) => return order.tell(Delivery::Failed(failure)),
@@ -141,7 +179,7 @@ impl Office {
             }
             // A kept connection may have died of old age; a new one tells of the server.
             if fresh {
-                fault.complain();
+                self.failed(&fault);
                 self.pause.lock().await.lengthen(false);
             }
         }
@@ -160,6 +198,14 @@ impl Office {
                     // How the server treats mails shows whether it can be used.
                     *pause = before;
                     info!("logged in");
+                    self.failing.store(false, Ordering::Relaxed);
+                    let known = self.config.account.is_some();
+                    let text = if known {
+                        "logged in, over TLS"
+                    } else {
+                        "reached over TLS, without a login"
+                    };
+                    self.reporter.found(SUBMISSION, Verdict::Good, text);
                     return talk;
                 }
                 Err(fault) => fault,
@@ -167,7 +213,7 @@ impl Office {
             if fault.is_login() {
                 pause.lengthen(true);
             }
-            fault.complain();
+            self.failed(&fault);
         }
     }
 
@@ -177,6 +223,12 @@ impl Office {
         if let Ok(mut pause) = self.pause.try_lock() {
             pause.forget();
         }
+    }
+
+    fn failed(&self, fault: &Fault) {
+        fault.complain();
+        self.failing.store(true, Ordering::Relaxed);
+        self.reporter.found(SUBMISSION, Verdict::Bad, fault.advice());
     }
 
     async fn take_kept(&self) -> Option<Talk<Secured>> {

@@ -13,14 +13,16 @@ use ringback_proto::mail::text::{sender, text};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, debug, error, info, info_span, warn};
+use tracing::{Instrument, debug, info, info_span, warn};
 
 use super::Mailbox;
 use super::bookmarks::Bookmarks;
 use super::imap::{Selected, Talk, open};
 use super::pause::Pause;
+use super::standing::Standings;
 use super::wire::{Fault, Secured};
 use crate::Heard;
+use crate::health::{Reporter, Verdict};
 use crate::limits::{MAIL_ALONE_TRIES, MAILBOX_IDLE};
 
 pub(super) struct Watch {
@@ -34,6 +36,7 @@ pub(super) struct Watch {
     trouble: Trouble,
     hearing: mpsc::Sender<Heard>,
     pause: Pause,
+    standings: Standings,
 }
 
 /// Mails that cannot be fetched.
@@ -52,10 +55,12 @@ impl Watch {
     pub(super) async fn all(
         config: Mailbox,
         hearing: mpsc::Sender<Heard>,
+        reporter: Arc<Reporter>,
         shutdown: CancellationToken,
     ) {
         let config = Arc::new(config);
-        let bookmarks = Bookmarks::open(config.bookmarks.clone()).await;
+        let bookmarks = Bookmarks::open(config.bookmarks.clone(), reporter.clone()).await;
+        let standings = Standings::new(reporter, config.folders.iter().cloned());
         let mut watches = JoinSet::new();
         for folder in &config.folders {
             let key = key(&config, folder);
@@ -68,6 +73,7 @@ impl Watch {
                 trouble: Trouble::default(),
                 hearing: hearing.clone(),
                 pause: Pause::new(),
+                standings: standings.clone(),
             };
             let span = info_span!("folder", name = folder.as_str());
             watches.spawn(watch.run(shutdown.clone()).instrument(span));
@@ -86,6 +92,7 @@ impl Watch {
                 Err(fault) = self.watch() => fault,
             };
             fault.complain();
+            self.standings.found(&self.folder, Verdict::Bad, fault.advice());
             self.pause.lengthen(fault.is_login());
             shutdown.run_until_cancelled(self.pause.over()).await;
         }
@@ -114,6 +121,15 @@ impl Watch {
             }
         }
         debug!("watching");
+        let (verdict, text) = match talk.is_told() {
+            true => (Verdict::Good, "waited for, with IDLE".to_owned()),
+            false => {
+                let seconds = self.config.poll.as_secs();
+                let text = format!("asked every {seconds} s: its server does not offer IDLE");
+                (Verdict::Doubtful, text)
+            }
+        };
+        self.standings.found(&self.folder, verdict, text);
         loop {
             self.catch_up(&mut talk).await?;
             // A server that lets us in and then fails is not to be logged in to every second.
@@ -187,9 +203,7 @@ impl Watch {
     /// Tells whether what was handed over is on the disk.
     async fn remember(&self) -> bool {
         let Some(bookmark) = &self.bookmark else { return true };
-        let Err(fault) = self.bookmarks.keep(&self.key, bookmark).await else { return true };
-        error!(%fault, "RB-MAIL: a mailbox's bookmarks cannot be kept");
-        false
+        self.bookmarks.keep(&self.key, bookmark).await.is_ok()
     }
 }
 

@@ -112,6 +112,24 @@ impl Fault {
         warn!(fault = %self, cause, "a mail server cannot be used now");
     }
 
+    /// What it is and what to do about it, for whoever looks at a bearer.
+    pub(super) fn advice(&self) -> String {
+        let cure = match self {
+            Self::Connection(cause) if cause.kind() == io::ErrorKind::InvalidData => {
+                return format!("{self}: {cause}: see `tls_roots` and the server's name");
+            }
+            Self::Connection(cause) => return format!("{self}: {cause}: it is tried again"),
+            Self::Silent | Self::Farewell | Self::Astray | Self::Unreadable => "it is tried again",
+            Self::Smtp(_) | Self::Imap(_) => "see the port, and whether TLS begins at once there",
+            Self::Unprotected(_) => "see the port and when TLS begins there",
+            Self::Login(_) => "see the user and the password",
+            Self::Refused { .. } => "see the folder's name and what the account may do",
+            Self::Lacking(_) => "ask for another server",
+            Self::Deaf => "the bearer is ending",
+        };
+        format!("{self}: {cure}")
+    }
+
     /// Whether somebody must act: trying again will not help.
     fn is_lasting(&self) -> bool {
         match self {

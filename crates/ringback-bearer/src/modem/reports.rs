@@ -38,11 +38,16 @@ impl Reports {
     }
 }
 
+/// Digits that two numbers must at least have in common to be taken for the same.
+const COMMON_DIGITS: usize = 6;
+
 /// Whether two numbers may be the same, one of them written as at home.
 fn is_same(one: &str, other: &str) -> bool {
     let one = one.trim_start_matches(['+', '0']);
     let other = other.trim_start_matches(['+', '0']);
-    one.ends_with(other) || other.ends_with(one)
+    one == other
+        || COMMON_DIGITS <= one.len().min(other.len())
+            && (one.ends_with(other) || other.ends_with(one))
 }
 
 #[cfg(test)]
@@ -54,5 +59,8 @@ mod tests {
         assert!(is_same("+447711223344", "447711223344"));
         assert!(is_same("+447711223344", "07711223344"));
         assert!(!is_same("+447711223344", "447711223345"));
+        assert!(!is_same("+447711223344", ""));
+        assert!(!is_same("+447711223344", "044"));
+        assert!(is_same("7700", "7700"));
     }
 }

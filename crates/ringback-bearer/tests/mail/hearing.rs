@@ -174,7 +174,7 @@ const RESTLESS: Script = &[
     ("CAPABILITY", "* CAPABILITY IMAP4rev1 IDLE AUTH=PLAIN\r\n{tag} OK\r\n"),
     ("AUTHENTICATE", "+ \r\n"),
     // The user and the password, which have no tag.
-    ("AGNhci03AHNlY3JldA==", "t2 OK\r\n"),
+    ("AGNhci03AGNhbmFyeS1vZi1tYWls", "t2 OK\r\n"),
     ("SELECT", "* 30 EXISTS\r\n* OK [UIDVALIDITY 1]\r\n{tag} OK [READ-ONLY]\r\n"),
     ("FETCH * (UID)", "* 3 FETCH (UID 3 FLAGS ())\r\n* 30 FETCH (UID 20)\r\n{tag} OK\r\n"),
     (

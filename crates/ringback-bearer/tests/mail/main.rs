@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 mod answers;
+mod health;
 mod hearing;
 mod middleman;
 mod party;

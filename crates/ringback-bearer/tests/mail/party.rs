@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringback_bearer::mail::{Config, Mailbox, Security, Server, Submission};
-use ringback_bearer::{Bearer, Body, Delivery, Message, Receiver, Tls, Transmitter};
+use ringback_bearer::{Bearer, Body, Delivery, Health, Message, Receiver, Tls, Transmitter};
 use ringback_proto::mail::account::Account;
 use ringback_proto::terminal::{Callee, MailAddress};
 use rustls::pki_types::pem::PemObject;
@@ -19,6 +19,7 @@ use crate::soon;
 pub(crate) struct Party {
     pub(crate) transmitter: Transmitter,
     pub(crate) receiver: Receiver,
+    pub(crate) health: Health,
     tasks: TaskTracker,
     shutdown: CancellationToken,
 }
@@ -27,8 +28,8 @@ impl Party {
     pub(crate) fn start(submission: Option<Submission>, mailbox: Option<Mailbox>) -> Self {
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let bearer = Bearer::Mail(Config { submission, mailbox });
-        let (transmitter, receiver, _) = bearer.start(&tasks, shutdown.clone());
-        Self { transmitter, receiver, tasks, shutdown }
+        let (transmitter, receiver, health) = bearer.start(&tasks, shutdown.clone());
+        Self { transmitter, receiver, health, tasks, shutdown }
     }
 
     /// Sends and waits for what becomes of it first.
@@ -53,7 +54,7 @@ impl Party {
 pub(crate) fn submission(port: u16, security: Security) -> Submission {
     let from = MailAddress::parse("proxy@operator.example").unwrap();
     let server = server(port, security);
-    Submission { server, account: Account::new("proxy", "secret"), from }
+    Submission { server, account: Account::new("proxy", "canary-of-mail"), from }
 }
 
 pub(crate) fn mailbox(post: &Post) -> Mailbox {
@@ -66,7 +67,7 @@ pub(crate) fn mailbox_at(post: &Post, port: u16, security: Security) -> Mailbox 
 }
 
 pub(crate) fn mailbox_in(folder: &Path, port: u16, security: Security) -> Mailbox {
-    let account = Account::new("car-7", "secret").unwrap();
+    let account = Account::new("car-7", "canary-of-mail").unwrap();
     Mailbox::new(server(port, security), account, folder.join("bookmarks"))
 }
 

@@ -58,7 +58,8 @@ impl Post {
             fs::create_dir(post.path(name)).unwrap();
             own(&post.path(name));
         }
-        let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers");
+        // Wherever these servers are wanted: the crates are neighbors.
+        let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ringback-bearer/tests/peers");
         fs::copy(peers.join("center.cert.pem"), post.path("cert.pem")).unwrap();
         fs::copy(peers.join("center.key.pem"), post.path("key.pem")).unwrap();
         for name in ["exim.conf", "dovecot.conf"] {
@@ -78,7 +79,7 @@ impl Post {
 
     pub(crate) async fn start_exim(&mut self) {
         let conf = self.path("exim.conf");
-        self.exim = Some(daemon(EXIM, &["-C", conf.to_str().unwrap(), "-bdf"]));
+        self.exim = Some(daemon(EXIM, &["-C", conf.to_str().unwrap(), "-bdf", "-q1s"]));
         listens(self.submission).await;
     }
 

@@ -18,8 +18,8 @@ macro_rules! mailbox {
         &[
             ("CAPABILITY", "* CAPABILITY IMAP4rev1 IDLE AUTH=PLAIN\r\n{tag} OK\r\n"),
             ("AUTHENTICATE", "+ \r\n"),
-            ("AGNhci03AHNlY3JldA==", "t2 OK\r\n"),
-            ("AGNhci04AHNlY3JldA==", "t2 OK\r\n"),
+            ("AGNhci03AGNhbmFyeS1vZi1tYWls", "t2 OK\r\n"),
+            ("AGNhci04AGNhbmFyeS1vZi1tYWls", "t2 OK\r\n"),
             ("SELECT", "* 3 EXISTS\r\n* OK [UIDVALIDITY 1]\r\n* OK [UIDNEXT 4]\r\n{tag} OK\r\n"),
             ("UID STORE", "{tag} OK\r\n"),
             $($more),*
@@ -125,7 +125,7 @@ async fn a_bookmark_of_another_folder_or_of_a_time_undone_hides_no_mail() {
     let server = Middleman::play("* OK\r\n", HOLDS_THREE, true, &tasks).await;
     let mailbox = || mailbox_in(folder.path(), server.port, Security::Implicit);
     assert_hears_all(mailbox(), "the first time").await;
-    let account = Account::new("car-8", "secret").unwrap();
+    let account = Account::new("car-8", "canary-of-mail").unwrap();
     assert_hears_all(Mailbox { account, ..mailbox() }, "another account").await;
 
     // Nine mails were heard before the mailbox was restored from a copy.

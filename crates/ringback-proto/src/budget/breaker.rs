@@ -51,7 +51,8 @@ const LONG_AGO: u64 = u64::MAX;
 impl Breakers {
     /// How many seconds a signal of this call has to wait.
     pub(super) fn wait(&self, tenant: TenantName, call: Call, rules: &Rules, now: u64) -> u64 {
-        if rules.breaker_unanswered == 0 {
+        // What a client sends itself costs nothing: it may lead where our own bearers do not.
+        if rules.breaker_unanswered == 0 || call.is_by_client() {
             return 0;
         }
 
@@ -66,6 +67,11 @@ impl Breakers {
         rules: &Rules,
         at: u64,
     ) {
+        // Nobody knows whether it was sent, so it is no evidence and no trial.
+        if call.is_by_client() {
+            return;
+        }
+
         self.all.charged(call, rules, at);
         let own = self.tenants.entry(tenant).or_default();
         own.state.charged(call, rules, at);

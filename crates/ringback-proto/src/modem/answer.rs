@@ -13,8 +13,8 @@ pub enum Answer {
     Error(Code),
     /// `+CMGS`: the network has the message, by this reference.
     Submitted(Option<u8>),
-    /// A message follows on the next line.
-    Header(Header),
+    /// A message follows on the next line, of so many octets without the center's address.
+    Header(Header, Option<u16>),
     /// `+CMTI`, `+CDSI`: a message or a report has been stored.
     Stored(Slot),
     /// `+CPIN`: what the card wants.
@@ -109,16 +109,19 @@ impl Answer {
 
     fn named(name: &str, values: &str) -> Self {
         let field = |index| field(values, index);
+        let length = values.rsplit(',').next().and_then(|it| it.trim().parse().ok());
         match name {
             "+CMS ERROR" => Self::Error(values.parse().map_or(Code::Unnamed, Code::Message)),
             "+CME ERROR" => Self::Error(values.parse().map_or(Code::Unnamed, Code::Equipment)),
             "+CMGS" => Self::Submitted(field(0).and_then(|it| it.parse().ok())),
-            "+CMT" | "+CDS" => Self::Header(Header::Direct),
+            "+CMT" | "+CDS" => Self::Header(Header::Direct, length),
             "+CMGL" => match (number(values, 0), number(values, 1)) {
-                (Some(index), status) => Self::Header(Header::Listed(index, is_received(status))),
+                (Some(index), status) => {
+                    Self::Header(Header::Listed(index, is_received(status)), length)
+                }
                 (None, _) => Self::Other,
             },
-            "+CMGR" => Self::Header(Header::Read(is_received(number(values, 0)))),
+            "+CMGR" => Self::Header(Header::Read(is_received(number(values, 0))), length),
             "+CMTI" | "+CDSI" => match (Store::parse(field(0)), number(values, 1)) {
                 (Some(store), Some(index)) => Self::Stored(Slot { store: Some(store), index }),
                 _ => Self::Other,
@@ -204,12 +207,12 @@ mod tests {
             ("+CMGS: 255", Answer::Submitted(Some(255))),
             ("+CMGS: 7,\"26/11/23\"", Answer::Submitted(Some(7))),
             ("+CMGS: 256", Answer::Submitted(None)),
-            ("+CMT: ,28", Answer::Header(Header::Direct)),
-            ("+CMT: \"\",28", Answer::Header(Header::Direct)),
-            ("+CDS: 26", Answer::Header(Header::Direct)),
-            ("+CMGL: 3,0,,28", Answer::Header(Header::Listed(3, true))),
-            ("+CMGL: 4,2,\"\",28", Answer::Header(Header::Listed(4, false))),
-            ("+CMGR: 1,,28", Answer::Header(Header::Read(true))),
+            ("+CMT: ,28", Answer::Header(Header::Direct, Some(28))),
+            ("+CMT: \"\",28", Answer::Header(Header::Direct, Some(28))),
+            ("+CDS: 26", Answer::Header(Header::Direct, Some(26))),
+            ("+CMGL: 3,0,,28", Answer::Header(Header::Listed(3, true), Some(28))),
+            ("+CMGL: 4,2,\"\",28", Answer::Header(Header::Listed(4, false), Some(28))),
+            ("+CMGR: 1,,28", Answer::Header(Header::Read(true), Some(28))),
             ("+CMTI: \"SM\",12", stored(*b"SM", 12)),
             ("+CMTI:\"ME\", 0", stored(*b"ME", 0)),
             ("+CDSI: \"SR\",1", stored(*b"SR", 1)),

@@ -12,7 +12,8 @@ use super::answer::{Answer, Card, Header, Slot, Store};
 use super::code::Code;
 use super::lines::{Lines, Said};
 use crate::limits::{
-    MODEM_CARD_REST, MODEM_LISTING, MODEM_REGISTRATION, MODEM_REST, MODEM_SETTLE, MODEM_WAITING,
+    MODEM_CARD_REST, MODEM_LISTING, MODEM_REGISTRATION, MODEM_REST, MODEM_RESTARTS, MODEM_SETTLE,
+    MODEM_WAITING,
 };
 use chores::{Chore, Origin};
 use setup::Step;
@@ -35,19 +36,29 @@ pub struct Modem {
     asked: Option<Asked>,
     facts: Facts,
     /// A message follows on the next line.
-    announced: Option<Origin>,
+    announced: Option<(Origin, Option<u16>)>,
     waiting: BTreeMap<SubmissionId, Turn>,
     chores: VecDeque<Chore>,
     handed: BTreeMap<HandedId, Origin>,
     next_handed: u64,
-    /// A store that held more than could be taken on.
-    unlisted: Option<Option<Store>>,
+    /// Stores that held more than could be taken on.
+    unlisted: BTreeSet<Option<Store>>,
+    /// Stores that hold what nobody took; they are listed again with the others.
+    declined: BTreeSet<Option<Store>>,
+    /// A place whose message came garbled, and is read once more.
+    garbled: Option<Slot>,
+    /// A chore was done last: the next turn is a submission's.
+    yields: bool,
     terms: Terms,
     /// The PIN was entered since the dialog started over.
     pin_entered: bool,
     /// The PIN was entered and not accepted: it is not entered again.
     pin_refused: bool,
+    /// The PIN was entered a second time, since the card was busy.
+    pin_repeated: bool,
     attempts: u32,
+    /// How often the dialog started over since it last went on for a while.
+    restarts: u8,
     told: BTreeSet<Trouble>,
     output: VecDeque<Vec<u8>>,
     commands: VecDeque<Command>,
@@ -83,6 +94,8 @@ enum Asking {
         turn: Turn,
         given: bool,
     },
+    /// What a modem says that is told not to wait for a message any more.
+    BrokenOff,
 }
 
 /// What the lines of an answer have told so far.
@@ -124,11 +137,16 @@ impl Modem {
             chores: VecDeque::new(),
             handed: BTreeMap::new(),
             next_handed: 0,
-            unlisted: None,
+            unlisted: BTreeSet::new(),
+            declined: BTreeSet::new(),
+            garbled: None,
+            yields: false,
             terms: Terms::default(),
             pin_entered: false,
             pin_refused: false,
+            pin_repeated: false,
             attempts: 0,
+            restarts: 0,
             told: BTreeSet::new(),
             output: VecDeque::new(),
             commands: VecDeque::new(),
@@ -148,12 +166,21 @@ impl Modem {
     /// Forgets the submissions that nobody wants any more, of those not yet sent.
     pub fn retain(&mut self, mut wanted: impl FnMut(SubmissionId) -> bool) {
         self.waiting.retain(|id, _| wanted(*id));
+        if let Some(asked) = &mut self.asked
+            && let Asking::Mode(id, turn) | Asking::Submit { id, turn, given: false } =
+                &mut asked.what
+        {
+            turn.unwanted |= !wanted(*id);
+        }
     }
 
     /// Takes in what has happened.
     pub fn handle_event(&mut self, event: Event, now: Instant) {
         match event {
-            Event::Opened if self.state == State::Opening => self.start(now),
+            Event::Opened if self.state == State::Opening => {
+                self.restarts = 0;
+                self.start(now);
+            }
             Event::Closed if self.state == State::Opening || self.is_open() => self.down(now, None),
             // The driver opened or closed the port for a dialog that has gone on since.
             Event::Opened | Event::Closed => {}
@@ -255,12 +282,23 @@ impl Modem {
         }
     }
 
+    fn has_lasted(&self, now: Instant) -> bool {
+        matches!(self.state, State::Ready { since, .. } if since + MODEM_REST.1 <= now)
+    }
+
     fn may_submit(&self) -> bool {
         matches!(self.state, State::Ready { registration_at: None, .. })
     }
 
     /// Starts over: whatever it was in the middle of, a prompt included, is broken off.
     fn start(&mut self, now: Instant) {
+        if self.has_lasted(now) {
+            self.restarts = 0;
+        }
+        self.restarts += 1;
+        if MODEM_RESTARTS < self.restarts {
+            return self.lose(Lost::Silent, now);
+        }
         self.abandon(now);
         self.terms = Terms::default();
         self.told.clear();
@@ -304,9 +342,7 @@ impl Modem {
 
     fn down(&mut self, now: Instant, lost: Option<Lost>) {
         self.abandon(now);
-        if let State::Ready { since, .. } = self.state
-            && since + MODEM_REST.1 <= now
-        {
+        if self.has_lasted(now) {
             self.attempts = 0;
         }
         let (shortest, longest) = MODEM_REST;
@@ -329,7 +365,9 @@ impl Modem {
         if !std::mem::take(&mut self.handed).is_empty() {
             self.commands.push_back(Command::Forget);
         }
-        self.unlisted = None;
+        self.unlisted.clear();
+        self.declined.clear();
+        self.garbled = None;
         match self.asked.take().map(|it| it.what) {
             Some(Asking::Mode(id, turn)) => self.try_again(id, turn, Failure::NoAnswer, now),
             Some(Asking::Submit { id, turn, given: false }) => {
@@ -338,24 +376,31 @@ impl Modem {
             Some(Asking::Submit { id, given: true, .. }) => {
                 self.commands.push_back(Command::Unknown(id));
             }
-            Some(Asking::Step(_) | Asking::Chore(_) | Asking::Select(_)) | None => {}
+            Some(Asking::Step(_) | Asking::Chore(_) | Asking::Select(_) | Asking::BrokenOff)
+            | None => {}
         }
     }
 
     fn unanswered(&mut self, now: Instant) {
         let Some(asked) = &self.asked else { return };
-        if let Asking::Step(step) = asked.what {
-            self.asked = None;
-            return self.step_unanswered(step, now);
+        match asked.what {
+            Asking::Step(step) => {
+                self.asked = None;
+                self.step_unanswered(step, now);
+            }
+            // Some have nothing to say to that.
+            Asking::BrokenOff => self.asked = None,
+            Asking::Chore(_) | Asking::Select(_) | Asking::Mode(..) | Asking::Submit { .. } => {
+                self.start(now);
+            }
         }
-        self.start(now);
     }
 
     fn handle_line(&mut self, line: &str, now: Instant) {
-        if let Some(origin) = self.announced.take()
+        if let Some((origin, length)) = self.announced.take()
             && line.bytes().all(|it| it.is_ascii_hexdigit())
         {
-            return self.receive(origin, line);
+            return self.receive(origin, length, line);
         }
         if self.asked.as_ref().is_some_and(|it| it.text == line) {
             return self.heard_echo(now);
@@ -364,7 +409,9 @@ impl Modem {
             Answer::Ok => self.answered(Ok(()), now),
             Answer::Error(code) => self.answered(Err(code), now),
             Answer::Submitted(reference) => self.facts.reference = reference,
-            Answer::Header(header) => self.announced = self.origin(header),
+            Answer::Header(header, length) => {
+                self.announced = self.origin(header).map(|it| (it, length));
+            }
             Answer::Stored(slot) => self.add(Chore::Read(slot)),
             Answer::Card(card) if self.state.is_starting() => self.facts.card = Some(card),
             // Cards say so unasked only after they were reset.
@@ -419,6 +466,7 @@ impl Modem {
             Asking::Chore(chore) => self.chore_answered(chore, result),
             Asking::Select(store) => self.select_answered(store, result),
             Asking::Mode(id, turn) => self.mode_answered(id, turn, result, now),
+            Asking::BrokenOff => {}
             Asking::Submit { id, turn, given } => {
                 self.submit_answered(id, turn, given, result, now);
             }
@@ -433,7 +481,7 @@ impl Modem {
                     self.ask_step(step, now);
                     true
                 }
-                State::Ready { .. } => self.ask_chore(now) || self.ask_submission(now),
+                State::Ready { .. } => self.ask_next(now),
                 State::Starting { .. } | State::Resting { .. } | State::Opening | State::Ended => {
                     false
                 }
@@ -442,6 +490,18 @@ impl Modem {
                 return;
             }
         }
+    }
+
+    /// What the network waits for goes first; else chores and submissions take turns, so that
+    /// nobody keeps us from ringing by filling a store.
+    fn ask_next(&mut self, now: Instant) -> bool {
+        let awaited = self.chores.front().is_some_and(|it| it.is_awaited());
+        if self.yields && !awaited && self.ask_submission(now) {
+            self.yields = false;
+            return true;
+        }
+        self.yields = self.ask_chore(now);
+        self.yields || self.ask_submission(now)
     }
 
     fn ask(&mut self, what: Asking, text: String, patience: Duration, now: Instant) {

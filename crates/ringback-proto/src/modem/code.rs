@@ -44,6 +44,16 @@ impl Code {
         }
     }
 
+    /// Whether the network certainly does not have a message that the modem was given: it, the
+    /// center or the modem itself has said why. What a vendor's own number means nobody knows.
+    pub fn proves_refusal(self) -> bool {
+        match self {
+            Self::Message(number) => matches!(number, 0..=255 | 300..=331),
+            Self::Equipment(number) => matches!(number, 3..=18 | 30 | 32),
+            Self::Unnamed => false,
+        }
+    }
+
     /// How long to leave the number alone.
     pub fn retry_after(self) -> Option<Duration> {
         match self.remedy() {
@@ -218,6 +228,10 @@ mod tests {
         for (code, remedy) in remedies {
             assert_eq!(code.remedy(), remedy, "{code}");
         }
+        for code in [Code::Message(332), Code::Message(500), Code::Message(515), Code::Unnamed] {
+            assert!(!code.proves_refusal(), "{code}");
+        }
+        assert!(Code::Message(42).proves_refusal() && Code::Equipment(30).proves_refusal());
         assert_eq!(Code::Message(42).retry_after(), Some(MODEM_NUMBER_REST));
         assert_eq!(Code::Message(1).retry_after(), None);
     }

@@ -13,6 +13,19 @@ impl Call {
     /// What a probe counts as: a signal that its tenant pays, and that no client has caused. Neither
     /// its terminal nor any source has called by it.
     pub const PROBE: Self = Self { id: 0, signal: 2 };
+    /// Names what clients send themselves; no call of the public proxy is numbered so.
+    const BY_CLIENT: u64 = u64::MAX - 1;
+
+    /// What a signal counts as that its client sends by a bearer of its own: its terminal and its
+    /// source have called by it, and it tells nothing of our own routes.
+    pub fn by_client(signal: usize) -> Self {
+        Self { id: Self::BY_CLIENT, signal }
+    }
+
+    /// Whether a client has sent it.
+    pub fn is_by_client(self) -> bool {
+        self.id == Self::BY_CLIENT
+    }
 }
 
 /// How a call has ended.

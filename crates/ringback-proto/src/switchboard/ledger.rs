@@ -10,6 +10,7 @@ use crate::gate::Source;
 use crate::limits;
 
 use super::room::{Held, Room};
+use super::standings::Standings;
 use super::{ClientId, Command, LineId, RingId, TunnelId};
 
 /// The indices of the switchboard and its queue of commands.
@@ -22,6 +23,7 @@ pub(super) struct Ledger {
     pub(super) sids: BTreeMap<Sid, RingId>,
     pub(super) room: Room,
     pub(super) held: Held,
+    pub(super) standings: Standings,
     rings_so_far: u64,
     calls_so_far: u64,
 }
@@ -34,6 +36,11 @@ pub(super) struct Waiting {
 }
 
 impl Ledger {
+    /// Tells what there is to tell.
+    pub(super) fn tell(&mut self, told: impl IntoIterator<Item = Option<Command>>) {
+        self.commands.extend(told.into_iter().flatten());
+    }
+
     /// Numbers a ring of `line`.
     pub(super) fn next_ring(&mut self, line: LineId) -> RingId {
         let ring = self.number_ring();

@@ -2,8 +2,11 @@
 //!
 //! Knows no other terminal. Whatever happens only changes what is held; [`Line::settle`] then makes
 //! good what the switchboard promises: whoever waits has a tunnel or is being rung for. How rings
-//! leave is in `line/ringing.rs`, what tunnels do in `line/tunnels.rs`.
+//! leave is in `line/ringing.rs`, how clients send theirs in `line/own.rs`, what tunnels do in
+//! `line/tunnels.rs`.
 
+mod judging;
+mod own;
 mod ringing;
 mod tunnels;
 
@@ -17,10 +20,12 @@ use crate::hello::SessionId;
 use crate::refusal::Refusal;
 use crate::terminal::ServiceId;
 
-use super::ladder::Ladder;
+use super::ladder::{Ladder, Step};
 use super::ledger::{Ledger, Waiting};
 use super::paired::Paired;
 use super::{CallEnd, ClientId, Command, LineId, Over, PublicKey, RingId, Terminal, TunnelId};
+
+pub(super) use own::OwnRings;
 
 /// Everything that is held for one terminal.
 #[derive(Debug)]
@@ -49,6 +54,8 @@ pub(super) struct Client {
     pub(super) admitted: Arc<Admitted>,
     pub(super) arrived_at: Instant,
     pub(super) give_up_at: Instant,
+    /// There if it rings by itself.
+    pub(super) own: Option<OwnRings>,
 }
 
 /// A tunnel that was accepted.
@@ -79,13 +86,15 @@ enum Duty {
 struct Rung {
     over: Over,
     service: ServiceId,
-    /// For whom it was sent over a tunnel; a signal by a route is for all.
+    /// For whom it was sent over a tunnel; any other signal is for all.
     client: Option<ClientId>,
     admitted: Arc<Admitted>,
     /// Unknown until it is sealed.
     keys: Option<SessionKeys>,
     sent_at: Instant,
     until: Instant,
+    /// The bearer of its route has not handed it on yet.
+    held: bool,
     /// Neither failed, withdrawn nor lost with the tunnel that carried it.
     outstanding: bool,
 }
@@ -162,7 +171,7 @@ impl Line {
             self.clients.iter().filter(|(_, it)| it.give_up_at <= now).map(|(id, _)| *id).collect();
         let heard_nothing = !over.is_empty();
         over.into_iter().for_each(|id| self.refuse(id, Refusal::NoAnswer, ledger));
-        if heard_nothing && self.queue.is_empty() {
+        if heard_nothing && self.rung_for().next().is_none() {
             self.end_call(CallEnd::Unanswered, ledger);
         }
         self.expire_opening(now, ledger);
@@ -183,6 +192,7 @@ impl Line {
     pub(super) fn settle(&mut self, now: Instant, ledger: &mut Ledger) {
         self.use_standbys(now, ledger);
         self.call(now, ledger);
+        self.hand_out(now, ledger);
 
         let busy = |it: &Tunnel| matches!(it.duty, Duty::Spliced { .. });
         let quiet = self.clients.is_empty() && !self.tunnels.values().any(busy);
@@ -206,7 +216,8 @@ impl Line {
         let clients = self.clients.values().map(|it| it.give_up_at);
         let rings = self.rings.values().map(|it| it.until);
         let lingers = self.lingers_until().filter(|_| 0 < self.standbys());
-        clients.chain(opening).chain(rings).chain(calling).chain(lingers).min()
+        let own = self.hands_out_at();
+        clients.chain(opening).chain(rings).chain(calling).chain(lingers).chain(own).min()
     }
 
     /// Refuses everybody, closes what has no session, rings no more.
@@ -235,6 +246,12 @@ impl Line {
                 Duty::Standby(_) | Duty::Opening { .. } => Command::Close { tunnel },
             });
         }
+    }
+
+    /// Those in the queue that do not ring by themselves.
+    fn rung_for(&self) -> impl Iterator<Item = (ClientId, &Client)> {
+        let queue = self.queue.iter().filter_map(|id| Some((*id, self.clients.get(id)?)));
+        queue.filter(|(_, it)| it.own.is_none())
     }
 
     fn refuse(&mut self, id: ClientId, refusal: Refusal, ledger: &mut Ledger) {

@@ -1,14 +1,16 @@
-//! Probes: whether a newly enrolled terminal's number leads to its own private proxy.
+//! Probes: whether a terminal's routes lead to its own private proxy.
 //!
-//! One signal by the first route, on nobody's behalf but the operator's, who has made the offer. No
-//! client is ever joined to the tunnel that it brings: that tunnel is closed, and has proved its route.
+//! One signal by one route, on nobody's behalf but the operator's: to prove a newly enrolled terminal's
+//! number, or to try a route. No client is ever joined to the tunnel that it brings: that tunnel is
+//! closed, and has shown where the route leads.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::access_request::{SessionKeys, Sid};
-use crate::hello;
+use crate::hello::{self, Outcome};
+use crate::terminal::ServiceId;
 
 use super::ledger::Ledger;
 use super::paired::{Heard, Paired};
@@ -21,13 +23,29 @@ pub(super) struct Probes(BTreeMap<RingId, Probe>);
 #[derive(Debug)]
 struct Probe {
     terminal: Arc<Terminal>,
+    aim: Aim,
     keys: Option<SessionKeys>,
     until: Instant,
 }
 
+/// What a probe is to find out.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Aim {
+    /// Whether the first route leads to the private proxy.
+    Proof,
+    /// Whether this route does, and whether the private proxy reaches a service.
+    Trial { route: usize, service: ServiceId },
+}
+
 impl Probes {
     /// Rings once; one that is under way is let come to its end.
-    pub(super) fn begin(&mut self, terminal: Arc<Terminal>, now: Instant, ledger: &mut Ledger) {
+    pub(super) fn begin(
+        &mut self,
+        terminal: Arc<Terminal>,
+        aim: Aim,
+        now: Instant,
+        ledger: &mut Ledger,
+    ) {
         let kid = terminal.kid;
         if self.0.values().any(|it| it.terminal.kid == kid) {
             return;
@@ -36,8 +54,13 @@ impl Probes {
         let until = after(now, terminal.answer_patience);
         let seconds = terminal.answer_patience.as_secs().clamp(1, 3600);
         let ttl_seconds = u16::try_from(seconds).unwrap_or(3600);
-        self.0.insert(ring, Probe { terminal, keys: None, until });
-        ledger.commands.push_back(Command::Probe { ring, kid, ttl_seconds });
+        self.0.insert(ring, Probe { terminal, aim, keys: None, until });
+        ledger.commands.push_back(match aim {
+            Aim::Proof => Command::Probe { ring, kid, ttl_seconds },
+            Aim::Trial { route, service } => {
+                Command::Try { ring, kid, route, service, ttl_seconds }
+            }
+        });
     }
 
     /// Keeps the probe's keys, or hands them back if this ring is none.
@@ -50,7 +73,7 @@ impl Probes {
     /// Gives a probe up whose signal was not sent.
     pub(super) fn failed(&mut self, ring: RingId, ledger: &mut Ledger) {
         let Some(probe) = self.0.remove(&ring) else { return };
-        ledger.commands.push_back(Command::Probed { kid: probe.terminal.kid, answered: false });
+        ledger.commands.push_back(probe.ended(None));
     }
 
     /// Whether somebody says to have opened a probe's signal.
@@ -61,20 +84,20 @@ impl Probes {
     /// Ends the probe that this hello answers; one that is not good enough costs it nothing.
     pub(super) fn hello_heard(&mut self, heard: &Heard, ledger: &mut Ledger) {
         let tunnel = heard.tunnel;
-        let found = self.find(&heard.hello.sid).and_then(|ring| {
-            let probe = self.0.get(&ring)?;
-            Some((ring, probe.terminal.kid, probe.answered_by(heard)))
-        });
-        let Some((ring, kid, Some(mac))) = found else {
-            let unproven = found.map(|(_, kid, _)| kid);
+        let Some((&ring, probe)) = self.find(&heard.hello.sid) else {
+            return ledger.commands.push_back(Command::Dismiss { tunnel, unproven: None });
+        };
+        let Some(mac) = probe.answered_by(heard) else {
+            let unproven = Some(probe.terminal.kid);
             return ledger.commands.push_back(Command::Dismiss { tunnel, unproven });
         };
+        let ended = probe.ended(Some(heard.hello.outcome));
         self.0.remove(&ring);
         ledger.commands.extend([
             Command::Accept { tunnel, mac },
             Command::Close { tunnel },
             Command::Cancel { ring },
-            Command::Probed { kid, answered: true },
+            ended,
         ]);
     }
 
@@ -100,13 +123,22 @@ impl Probes {
         self.0.clear();
     }
 
-    fn find(&self, sid: &Sid) -> Option<RingId> {
+    fn find(&self, sid: &Sid) -> Option<(&RingId, &Probe)> {
         let with = |it: &(&RingId, &Probe)| it.1.keys.as_ref().is_some_and(|it| it.sid == *sid);
-        self.0.iter().find(with).map(|(ring, _)| *ring)
+        self.0.iter().find(with)
     }
 }
 
 impl Probe {
+    /// What is told of its end: what the private proxy says of the service, if it has dialed back.
+    fn ended(&self, outcome: Option<Outcome>) -> Command {
+        let kid = self.terminal.kid;
+        match self.aim {
+            Aim::Proof => Command::Probed { kid, answered: outcome.is_some() },
+            Aim::Trial { .. } => Command::Tried { kid, outcome },
+        }
+    }
+
     /// The answer for a hello that is good enough.
     fn answered_by(&self, heard: &Heard) -> Option<[u8; 32]> {
         let keys = self.keys.as_ref()?;

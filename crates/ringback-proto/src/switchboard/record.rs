@@ -32,9 +32,15 @@ pub struct Terminal {
 /// One way to ring a terminal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoutePlan {
+    /// What carries its signals.
+    pub bearer: BearerId,
     /// How long it may go unanswered before the next is rung too; not zero.
     pub patience: Duration,
 }
+
+/// A bearer, numbered by the shell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BearerId(pub usize);
 
 /// An Ed25519 key as TLS shows it (SubjectPublicKeyInfo, RFC 8410), compared whole.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

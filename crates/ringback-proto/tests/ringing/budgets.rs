@@ -90,11 +90,11 @@ fn a_call_ends_once_and_as_it_did() {
     assert_eq!(story.ended[1..], [(2, CallEnd::Abandoned)]);
 
     story.arrives(4);
-    story.dials(10, 5, Outcome::Refused);
+    story.dials(10, 6, Outcome::Refused);
     assert_eq!(story.ended[2..], [(3, CallEnd::Answered)], "though its service refused");
 
     story.arrives(5);
-    story.fails(6, true, None);
+    story.fails(7, true, None);
     assert_eq!(story.ended[3..], [(4, CallEnd::Abandoned)], "no route took it");
     story.until(3600);
     assert_eq!(story.ended.len(), 4);

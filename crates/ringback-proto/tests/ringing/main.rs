@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod budgets;
+mod by_client;
+mod ladder;
 mod probes;
 mod routes;
 mod splices;

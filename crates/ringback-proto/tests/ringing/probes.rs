@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ringback_proto::hello::{Hello, Outcome, confirm_private};
 use ringback_proto::switchboard::{Event, RingId};
+use ringback_proto::terminal::ServiceId;
 
 use super::story::{EXPORTER, OURS, STRANGER, Story, keys, lingering, story};
 
@@ -78,4 +79,19 @@ fn nobody_is_probed_once_all_stops() {
     prove(&mut story);
     assert_eq!(story.event(Event::Stop), ["cancel 1"]);
     assert_eq!(prove(&mut story), [""; 0]);
+}
+
+#[test]
+fn a_trial_rings_by_its_route_alone_and_tells_what_became_of_the_service() {
+    let mut story = story(2);
+    let terminal = Arc::new(story.terminal.clone());
+    let (route, service) = (1, ServiceId(7));
+    let wanted = || Event::Try { terminal: terminal.clone(), route, service };
+    assert_eq!(story.event(wanted()), ["try 1 by route 1 for service 7"]);
+    assert_eq!(story.event(wanted()), [""; 0], "one at a time");
+    assert_eq!(story.ttl(1), 60);
+    let told = story.dials(9, 1, Outcome::Refused);
+    assert_eq!(told, ["accept 9", "close 9", "cancel 1", "tried: Some(Refused)"]);
+    assert_eq!(story.event(wanted()), ["try 2 by route 1 for service 7"]);
+    assert_eq!(story.until(600), ["60: cancel 2", "60: tried: None"]);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ringback_proto::access_request::Sid;
 use ringback_proto::hello::{Hello, Outcome, confirm_private, confirm_public};
 use ringback_proto::limits;
-use ringback_proto::switchboard::{Census, Command, Event, RingId, RoutePlan, TunnelId};
+use ringback_proto::switchboard::{Census, Command, Event, Progress, RingId, TunnelId};
 
 use crate::story::{EXPORTER, OURS, STRANGER, keys, seconds, story};
 
@@ -45,8 +45,9 @@ fn the_answer_proves_that_the_public_proxy_has_sealed_the_signal() {
 fn nobody_waits_beyond_patience() {
     let mut story = story(1);
     story.arrives(1);
-    let given_up = ["60: refuse 1 RB-NO-ANSWER", "60: cancel 1", "60: cancel 2", "60: cancel 3"];
-    assert_eq!(story.until(60)[2..], given_up);
+    let told = story.until(60);
+    assert_eq!(told[3], "60: refuse 1 RB-NO-ANSWER");
+    assert_eq!(told[4..], [1, 2, 3, 4].map(|ring| format!("60: cancel {ring}")));
     assert_eq!(story.board.census(), Census { lines: 0, waiting: 0, tunnels: 0, rings: 0 });
     assert_eq!(story.dials(10, 1, Outcome::Connected), ["dismiss 10"], "too late");
 }
@@ -57,7 +58,7 @@ fn a_patience_beyond_all_clocks_is_for_ever() {
     story.terminal.answer_patience = Duration::MAX;
     story.arrives(1);
     assert_eq!(story.ttl(1), 3600, "as long as a signal can live");
-    assert_eq!(story.until(30).len(), 2);
+    assert_eq!(story.until(40).len(), 3);
     assert!(story.until(100_000_000).is_empty());
 }
 
@@ -136,9 +137,9 @@ fn a_ring_is_sealed_once() {
 // Again and again.
 
 #[test]
-fn a_silent_route_is_rung_three_times_and_then_the_next() {
+fn a_silent_route_is_rung_again_and_again_while_it_has_patience_and_then_the_next() {
     let mut story = story(2);
-    story.terminal.answer_patience = seconds(70);
+    story.terminal.answer_patience = seconds(80);
     assert_eq!(story.arrives(1), ["ring 1 by route 0 #1 for 1"]);
     let rings = [
         "8: ring 2 by route 0 #2 for 1",
@@ -146,15 +147,16 @@ fn a_silent_route_is_rung_three_times_and_then_the_next() {
         "30: ring 4 by route 1 #1 for 1",
         "38: ring 5 by route 1 #2 for 1",
         "50: ring 6 by route 1 #3 for 1",
+        "70: ring 7 by route 1 #4 for 1",
     ];
-    assert_eq!(story.until(69), rings);
-    assert_eq!([1, 2, 6].map(|ring| story.ttl(ring)), [70, 62, 20], "worth what is left");
+    assert_eq!(story.until(79), rings);
+    assert_eq!([1, 2, 7].map(|ring| story.ttl(ring)), [80, 72, 10], "worth what is left");
 }
 
 #[test]
 fn a_route_of_little_patience_is_rung_less_often() {
     let mut story = story(2);
-    story.terminal.routes[0] = RoutePlan { patience: seconds(8) };
+    story.terminal.routes[0].patience = seconds(8);
     story.arrives(1);
     assert_eq!(story.until(10), ["8: ring 2 by route 1 #1 for 1"]);
 }
@@ -167,6 +169,7 @@ fn a_shell_that_was_held_up_sends_one_signal_and_not_all_it_missed() {
     story.board.handle_timeout(story.now);
     assert!(matches!(story.board.poll_command(), Some(Command::Ring { attempt: 2, .. })));
     assert_eq!(story.board.poll_command(), None);
+    story.progresses(2, Progress::Submitted);
     assert_eq!(story.board.poll_timeout(), Some(story.now + seconds(12)));
 }
 
@@ -323,11 +326,12 @@ fn who_comes_late_to_a_ring_is_rung_for_afresh_when_it_is_given_up() {
         "60: cancel 1",
         "60: cancel 2",
         "60: cancel 3",
-        "60: ring 4 by route 0 #1 for 2",
+        "60: cancel 4",
+        "60: ring 5 by route 0 #1 for 2",
     ];
     assert_eq!(told, afresh);
     assert_eq!(story.dials(10, 3, Outcome::Connected), ["dismiss 10"], "given up with its ring");
-    assert_eq!(story.dials(11, 4, Outcome::Connected).last().unwrap(), "splice 2 with 11");
+    assert_eq!(story.dials(11, 5, Outcome::Connected).last().unwrap(), "splice 2 with 11");
 }
 
 #[test]

@@ -11,8 +11,8 @@ use ringback_proto::hello::{Hello, Outcome, SessionId, confirm_private};
 use ringback_proto::limits;
 use ringback_proto::secret::Secret;
 use ringback_proto::switchboard::{
-    CallEnd, ClientId, Command, Event, Over, PublicKey, RingId, Room, RoutePlan, Switchboard,
-    Terminal, TunnelId,
+    BearerId, CallEnd, ClientId, Command, Event, Over, Progress, PublicKey, RingId, Room,
+    RoutePlan, Switchboard, Terminal, TunnelId, Way,
 };
 use ringback_proto::terminal::{ServiceId, TenantName};
 
@@ -25,6 +25,8 @@ pub(crate) struct Story {
     pub(crate) terminal: Terminal,
     pub(crate) now: Instant,
     pub(crate) seals: bool,
+    /// Whether bearers hand on at once what they are given.
+    pub(crate) submits: bool,
     /// Where clients come from.
     pub(crate) source: IpAddr,
     /// How calls have ended.
@@ -32,14 +34,14 @@ pub(crate) struct Story {
     ttls: BTreeMap<u64, u16>,
 }
 
-/// A terminal with so many routes of 30 seconds, no linger, a patience of 60 seconds.
+/// A terminal with so many routes of 30 seconds, each by its own bearer, no linger, a patience of 60 seconds.
 pub(crate) fn story(routes: usize) -> Story {
-    let plan = RoutePlan { patience: seconds(30) };
+    let plan = |it| RoutePlan { bearer: BearerId(it), patience: seconds(30) };
     let terminal = Terminal {
         kid: Kid(7),
         tenant: TenantName::default(),
         private_proxy: OURS,
-        routes: vec![plan; routes],
+        routes: (0..routes).map(plan).collect(),
         answer_patience: seconds(60),
         linger: Duration::ZERO,
         spares: 0,
@@ -49,7 +51,8 @@ pub(crate) fn story(routes: usize) -> Story {
     let mut board = Switchboard::new();
     board.make_room(Room::among(1, limits::WAITING_CLIENTS));
     let source = [192, 0, 2, 7].into();
-    Story { board, terminal, source, ended: Vec::new(), now: start(), seals: true, ttls }
+    let (ended, now) = (Vec::new(), start());
+    Story { board, terminal, source, ended, now, seals: true, submits: true, ttls }
 }
 
 /// The same, whose tunnels linger for five minutes, with so many spares.
@@ -70,6 +73,15 @@ impl Story {
     }
 
     pub(crate) fn arrives_for(&mut self, client: u64, service: u16) -> Vec<String> {
+        self.comes(client, service, false)
+    }
+
+    /// A client that rings by itself.
+    pub(crate) fn arrives_ringing(&mut self, client: u64) -> Vec<String> {
+        self.comes(client, 0, true)
+    }
+
+    fn comes(&mut self, client: u64, service: u16, rings_itself: bool) -> Vec<String> {
         let terminal = Arc::new(self.terminal.clone());
         self.event(Event::ClientArrived {
             client: ClientId(client),
@@ -78,6 +90,7 @@ impl Story {
             service: ServiceId(service),
             admitted: admit(Level::Open, Shown::Nothing, Source::of(self.source))
                 .expect("open to all"),
+            rings_itself,
         })
     }
 
@@ -88,6 +101,10 @@ impl Story {
     pub(crate) fn fails(&mut self, ring: u64, permanent: bool, after: Option<u64>) -> Vec<String> {
         let retry_after = after.map(seconds);
         self.event(Event::RingFailed { ring: RingId(ring), permanent, retry_after })
+    }
+
+    pub(crate) fn progresses(&mut self, ring: u64, progress: Progress) -> Vec<String> {
+        self.event(Event::RingProgressed { ring: RingId(ring), progress })
     }
 
     /// A good hello that answers `ring`.
@@ -149,13 +166,18 @@ impl Story {
             }
             told.push(tell(&command));
             let (Command::Ring { ring, ttl_seconds, .. }
-            | Command::Probe { ring, ttl_seconds, .. }) = command
+            | Command::Probe { ring, ttl_seconds, .. }
+            | Command::Try { ring, ttl_seconds, .. }) = command
             else {
                 continue;
             };
             self.ttls.insert(ring.0, ttl_seconds);
             if self.seals {
                 self.board.handle_event(Event::Sealed { ring, keys: keys(ring) }, self.now);
+            }
+            if self.submits {
+                let progress = Progress::Submitted;
+                self.board.handle_event(Event::RingProgressed { ring, progress }, self.now);
             }
         }
         told
@@ -191,11 +213,16 @@ fn tell(command: &Command) -> String {
                 Over::Route(route) => format!("by route {route} #{attempt}"),
                 Over::Tunnel { tunnel, spare: false } => format!("over tunnel {}", tunnel.0),
                 Over::Tunnel { tunnel, spare: true } => format!("a spare over tunnel {}", tunnel.0),
+                Over::Client(client) => format!("by client {} #{attempt}", client.0),
             };
             let service =
                 if service.0 == 0 { String::new() } else { format!(", service {service}") };
             format!("ring {} {over}{whom}{service}", ring.0)
         }
+        Command::Try { ring, route, service, .. } => {
+            format!("try {} by route {route} for service {}", ring.0, service.0)
+        }
+        Command::Tried { outcome, .. } => format!("tried: {outcome:?}"),
         Command::Probe { ring, .. } => format!("probe {}", ring.0),
         Command::Probed { answered, .. } => format!("probed: {answered}"),
         Command::Cancel { ring } => format!("cancel {}", ring.0),
@@ -211,7 +238,16 @@ fn tell(command: &Command) -> String {
         Command::Refuse { client, refusal } => format!("refuse {} {}", client.0, refusal.code()),
         Command::Close { tunnel } => format!("close {}", tunnel.0),
         Command::Cut { client, tunnel } => format!("cut {} from {}", client.0, tunnel.0),
+        Command::Sank { way } => format!("{} sinks", name(*way)),
+        Command::Rose { way } => format!("{} rises", name(*way)),
         Command::CallEnded { .. } => unreachable!("told apart"),
+    }
+}
+
+fn name(way: Way) -> String {
+    match way {
+        Way::Bearer(BearerId(it)) => format!("bearer {it}"),
+        Way::Route(_, route) => format!("route {route}"),
     }
 }
 

@@ -96,6 +96,7 @@ impl Town {
             terminal: Arc::new(terminal),
             service: ServiceId(0),
             admitted: admit(level, Shown::Network, source).expect("enough"),
+            rings_itself: false,
         });
     }
 
@@ -161,7 +162,11 @@ impl Town {
             | Command::Close { .. }
             | Command::Cut { .. }
             | Command::Probe { .. }
-            | Command::Probed { .. }) => panic!("{other:?}"),
+            | Command::Sank { .. }
+            | Command::Rose { .. }
+            | Command::Probed { .. }
+            | Command::Try { .. }
+            | Command::Tried { .. }) => panic!("{other:?}"),
         }
     }
 }

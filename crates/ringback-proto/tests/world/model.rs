@@ -13,7 +13,7 @@ use ringback_proto::hello::{Hello, Outcome, SessionId, confirm_private, confirm_
 use ringback_proto::limits;
 use ringback_proto::refusal::Refusal;
 use ringback_proto::switchboard::{
-    Census, ClientId, Command, Over, PublicKey, RingId, Terminal, TunnelId,
+    Call, Census, ClientId, Command, Over, Progress, PublicKey, RingId, Terminal, TunnelId, Way,
 };
 use ringback_proto::terminal::ServiceId;
 
@@ -36,6 +36,12 @@ pub(crate) struct Model {
     consumed: BTreeSet<Sid>,
     /// Signals taken since the ladder of a line began, by route.
     signals: BTreeMap<Line, BTreeMap<usize, usize>>,
+    /// The latest signal of a call by a route.
+    latest: BTreeMap<(u64, usize), RingId>,
+    /// What is rung last, and since when at least.
+    sunk: BTreeMap<Way, Instant>,
+    /// Lines whose ladder goes on although its call has ended: the answer was for nobody who waits.
+    goes_on: BTreeSet<Line>,
     pub(crate) stopped: bool,
     pub(crate) revoked: BTreeSet<Kid>,
     /// Calls of which a signal was paid.
@@ -49,6 +55,7 @@ pub(crate) struct Client {
     pub(crate) session: SessionId,
     pub(crate) service: ServiceId,
     pub(crate) level: Level,
+    pub(crate) rings_itself: bool,
     pub(crate) arrived: Instant,
     pub(crate) at: At,
 }
@@ -88,7 +95,10 @@ pub(crate) struct Ring {
     pub(crate) ttl_seconds: u16,
     pub(crate) keys: Option<SessionKeys>,
     pub(crate) failed: bool,
-    cancelled: bool,
+    /// Its bearer has it no longer.
+    handed_on: bool,
+    undelivered: bool,
+    pub(crate) cancelled: bool,
 }
 
 impl Client {
@@ -160,7 +170,8 @@ impl Model {
                 admitted,
                 call,
             } => {
-                assert_eq!(call.is_some(), matches!(over, Over::Route(_)), "a route is paid for");
+                let counts = !matches!(over, Over::Tunnel { .. });
+                assert_eq!(call.is_some(), counts, "only what a tunnel carries does not count");
                 assert!(!self.stopped, "rings after the end");
                 assert!(1 <= *ttl_seconds && *ttl_seconds <= 3600);
                 let new = Ring {
@@ -173,14 +184,21 @@ impl Model {
                     ttl_seconds: *ttl_seconds,
                     keys: None,
                     failed: false,
+                    handed_on: false,
+                    undelivered: false,
                     cancelled: false,
                 };
-                self.rings_are_in_order(&new, *attempt);
+                self.rings_are_in_order(&new, *attempt, *call);
+                if let (Over::Route(route), Some(call)) = (over, call) {
+                    self.nothing_is_held(call.id, *route);
+                    self.latest.insert((call.id, *route), *ring);
+                }
                 assert!(self.rings.insert(*ring, new).is_none(), "a ring has one name");
             }
             Command::Cancel { ring } => {
                 let ring = self.rings.get_mut(ring).expect("cancels a known ring");
                 assert!(matches!(ring.over, Over::Route(_)) && !ring.cancelled && !ring.failed);
+                assert!(!ring.undelivered, "there is nothing to take back");
                 ring.cancelled = true;
             }
             Command::Accept { tunnel, mac } => self.accepted(*tunnel, mac, keys),
@@ -206,7 +224,10 @@ impl Model {
                 self.spliced(*client, *tunnel, *session)
             }
             Command::Refuse { client, refusal } => self.refused(*client, *refusal, now),
-            Command::Probe { .. } | Command::Probed { .. } => unreachable!("nobody proves"),
+            Command::Probe { .. }
+            | Command::Probed { .. }
+            | Command::Try { .. }
+            | Command::Tried { .. } => unreachable!("nobody proves"),
             Command::Close { tunnel } => {
                 let it = self.tunnels.get_mut(tunnel).expect("a known tunnel");
                 assert!(
@@ -218,6 +239,12 @@ impl Model {
                 self.back_to_queue(client, *tunnel, now);
             }
             Command::Cut { client, tunnel } => self.cut(*client, *tunnel),
+            Command::Sank { way } => {
+                assert!(self.sunk.insert(*way, now).is_none(), "{way:?} sinks twice");
+            }
+            Command::Rose { way } => {
+                assert!(self.sunk.remove(way).is_some(), "{way:?} had not sunk");
+            }
             Command::CallEnded { call, .. } => {
                 assert!(self.calls_ended.insert(*call), "ends twice")
             }
@@ -268,16 +295,21 @@ impl Model {
         self.clients.insert(client, it);
     }
 
-    fn rings_are_in_order(&mut self, ring: &Ring, attempt: usize) {
+    fn rings_are_in_order(&mut self, ring: &Ring, attempt: usize, call: Option<Call>) {
         let whom = ring.session.map(|it| self.waiting(it).expect("rings for one who waits"));
         match ring.over {
             Over::Route(route) => {
                 let whom = whom.expect("a route is rung for somebody");
                 assert!(matches!(whom.at, At::Queue { .. }), "rings for one who has a tunnel");
+                assert!(!whom.rings_itself, "rings by a route for one who rings by itself");
                 assert_eq!((whom.line(), whom.service), (ring.line(), ring.service));
                 assert!(route < whom.terminal.routes.len());
-                if (route, attempt) == (0, 1) {
+                if call.is_some_and(|it| it.signal == 1) {
+                    let terminal = Arc::clone(&whom.terminal);
                     self.signals.remove(&ring.line());
+                    if !self.goes_on.remove(&ring.line()) {
+                        self.begins_well(&terminal, route, ring.rung);
+                    }
                 }
                 let signals =
                     self.signals.entry(ring.line()).or_default().entry(route).or_default();
@@ -292,7 +324,44 @@ impl Model {
                 assert_eq!(it.line, Some(ring.line()), "rings over another's tunnel");
                 assert!(matches!(it.is, Is::Accepted(..) | Is::Standby), "over a {:?}", it.is);
             }
+            Over::Client(client) => {
+                let whom = whom.expect("a signal is handed to somebody");
+                assert!(matches!(whom.at, At::Queue { .. }), "hands one to one who has a tunnel");
+                assert!(whom.rings_itself && whom.session.0 == client.0);
+                assert_eq!((whom.line(), whom.service), (ring.line(), ring.service));
+                assert!(attempt <= limits::SIGNALS_PER_RING);
+            }
         }
+    }
+
+    /// What has sunk begins no call while there is better, but one after each rest.
+    fn begins_well(&mut self, terminal: &Terminal, route: usize, now: Instant) {
+        let ways = |route: usize| {
+            [Way::Route(terminal.kid, route), Way::Bearer(terminal.routes[route].bearer)]
+        };
+        let is_sunk = |route: usize| ways(route).iter().any(|it| self.sunk.contains_key(it));
+        let better = (0..terminal.routes.len()).any(|it| !is_sunk(it));
+        for way in ways(route) {
+            let Some(since) = self.sunk.get_mut(&way) else { continue };
+            let rested = *since + limits::SUNK_FOR <= now;
+            assert!(rested || !better, "{way:?} has sunk, and route {route} begins a call");
+            if rested {
+                *since = now;
+            }
+        }
+    }
+
+    /// No signal is laid beside one that the bearer has not handed on.
+    fn nothing_is_held(&self, call: u64, route: usize) {
+        let latest = self.latest.get(&(call, route)).map(|it| &self.rings[it]);
+        assert!(latest.is_none_or(|it| it.handed_on || it.failed), "a second one is held");
+    }
+
+    /// A bearer tells how far a signal has come.
+    pub(crate) fn progressed(&mut self, id: RingId, progress: Progress) {
+        let ring = self.rings.get_mut(&id).expect("a known ring");
+        ring.handed_on = true;
+        ring.undelivered |= progress == Progress::Undelivered && !ring.cancelled;
     }
 
     /// A bearer did not take a signal, so it does not count.
@@ -339,6 +408,7 @@ impl Model {
         let left_alone = fresh && since.is_some_and(|since| since <= ring.rung);
         assert!(!left_alone, "dismisses a good hello of one who waits");
         // It is used up all the same.
+        self.goes_on.insert(ring.line());
         self.consumed.insert(hello.sid);
     }
 

@@ -79,7 +79,9 @@ impl Till {
         let rules = &self.rules;
         let tenant = rules.tenants.get(&charge.tenant).copied().unwrap_or(rules.tenant);
         let rings = within(86_400, &|it| it.tenant == charge.tenant);
-        let money = rings * PRICE.micros();
+        let spent =
+            self.paid.iter().filter(|(then, it)| at < then + 86_400 && it.tenant == charge.tenant);
+        let money = spent.map(|(_, it)| it.price.micros()).sum();
         let mut counts = vec![
             (Budget::Tenant, rings, tenant.rings_per_day),
             (Budget::Money, money, tenant.money_per_day.micros()),

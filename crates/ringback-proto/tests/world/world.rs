@@ -6,20 +6,23 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use ringback_proto::access_request::{Kid, SessionKeys, Sid};
-use ringback_proto::budget::{Charge, Denial, Rules};
+use ringback_proto::budget::{Charge, Denial, Money, Rules};
 use ringback_proto::gate::{Level, Shown, Source, admit};
 use ringback_proto::hello::{Hello, Outcome, SessionId, confirm_private};
 use ringback_proto::limits;
 use ringback_proto::secret::Secret;
 use ringback_proto::switchboard::{
-    Call, ClientId, Command, Event, Over, PublicKey, RingId, Room, RoutePlan, Switchboard,
-    Terminal, TunnelId,
+    BearerId, Call, ClientId, Command, Event, Over, Progress, PublicKey, RingId, Room, RoutePlan,
+    Switchboard, Terminal, TunnelId,
 };
 use ringback_proto::terminal::{ServiceId, TenantName};
 
 use crate::chance::Chance;
 use crate::model::{At, Client, EXPORTER, Is, Model, Tunnel};
 use crate::till::{PRICE, Till};
+
+/// The bearer that carries mail: slow, and nothing is lost. All others carry SMS.
+pub(crate) const MAIL: BearerId = BearerId(9);
 
 /// How unkind the world is, in cases of a thousand.
 #[derive(Clone, Debug, Default)]
@@ -28,11 +31,15 @@ pub(crate) struct Weather {
     pub(crate) doubling: u64,
     pub(crate) delay: u64,
     pub(crate) bearer_failure: u64,
+    pub(crate) held: u64,
+    pub(crate) undelivered: u64,
     pub(crate) dead_service: u64,
     pub(crate) cut: u64,
     pub(crate) leaving: u64,
     pub(crate) strangers: u64,
     pub(crate) crashes: u64,
+    /// How many clients of a thousand ring by themselves.
+    pub(crate) ringing: u64,
 }
 
 pub(crate) struct World {
@@ -41,6 +48,7 @@ pub(crate) struct World {
     terminals: Vec<Arc<Terminal>>,
     keys: BTreeMap<Kid, PublicKey>,
     tenants: BTreeMap<Kid, TenantName>,
+    bearers: BTreeMap<Kid, Vec<BearerId>>,
     board: Switchboard,
     pub(crate) model: Model,
     pub(crate) till: Till,
@@ -48,6 +56,12 @@ pub(crate) struct World {
     /// Hellos seen on the wire, for whoever replays them.
     seen: Vec<(PublicKey, Hello)>,
     pub(crate) served_after: Vec<Duration>,
+    /// When bearers are down, and keep what they are given.
+    outages: Vec<(BearerId, Duration, Duration)>,
+    /// What was rung: when, by which bearer, and as which signal of its call.
+    pub(crate) rung: Vec<(Duration, BearerId, usize)>,
+    /// What operators have got: when, and by which bearer.
+    pub(crate) submitted: Vec<(Duration, BearerId)>,
     now: Instant,
     serial: u64,
 }
@@ -57,6 +71,8 @@ enum Happening {
     Leaves(ClientId),
     SignalArrives(RingId),
     BearerFails(RingId),
+    Submitted(RingId),
+    Progresses(RingId, Progress),
     Dials(PublicKey, Hello),
     Opened(TunnelId, Outcome),
     TunnelCut(TunnelId),
@@ -72,18 +88,24 @@ impl World {
         board.make_room(Room::among(1, limits::WAITING_CLIENTS));
         let keys = terminals.iter().map(|it| (it.kid, it.private_proxy)).collect();
         let tenants = terminals.iter().map(|it| (it.kid, it.tenant)).collect();
+        let bearers = |it: &Terminal| it.routes.iter().map(|it| it.bearer).collect();
+        let bearers = terminals.iter().map(|it| (it.kid, bearers(it))).collect();
         Self {
             chance: Chance::new(seed),
             weather,
             terminals: terminals.into_iter().map(Arc::new).collect(),
             keys,
             tenants,
+            bearers,
             board,
             model: Model::default(),
             till: Till::new(rules),
             agenda: BTreeMap::new(),
             seen: Vec::new(),
             served_after: Vec::new(),
+            outages: Vec::new(),
+            rung: Vec::new(),
+            submitted: Vec::new(),
             now: start(),
             serial: 0,
         }
@@ -96,6 +118,11 @@ impl World {
 
     pub(crate) fn is_revoked(&mut self, terminal: usize, after: Duration) {
         self.plan_at(start() + after, Happening::IsRevoked(terminal));
+    }
+
+    /// Lets a bearer be down from one time to another, so long after the start.
+    pub(crate) fn is_down(&mut self, bearer: BearerId, from: Duration, to: Duration) {
+        self.outages.push((bearer, from, to));
     }
 
     pub(crate) fn stops(&mut self, after: Duration) {
@@ -164,6 +191,11 @@ impl World {
                 let retry_after = self.chance.permille(500).then(|| self.chance.span(0, 20_000));
                 self.tell(Event::RingFailed { ring, permanent, retry_after });
             }
+            Happening::Submitted(ring) => self.operator_has(ring),
+            Happening::Progresses(ring, progress) => {
+                self.model.progressed(ring, progress);
+                self.tell(Event::RingProgressed { ring, progress });
+            }
             Happening::Dials(peer, hello) => self.hello(peer, hello),
             Happening::Opened(tunnel, outcome) => {
                 self.model.opened(tunnel, outcome, self.now);
@@ -214,11 +246,27 @@ impl World {
         let service = ServiceId(self.chance.pick(&[0, 0, 0, 1]));
         let level = self.chance.pick(&[Level::Open, Level::Open, Level::Allow]);
         let (arrived, at) = (self.now, At::Queue { since: self.now });
-        let it = Client { terminal: Arc::clone(&terminal), session, service, level, arrived, at };
+        let rings_itself = self.chance.permille(self.weather.ringing);
+        let it = Client {
+            terminal: Arc::clone(&terminal),
+            session,
+            service,
+            level,
+            rings_itself,
+            arrived,
+            at,
+        };
         self.model.clients.insert(client, it);
         let source = Source::of([192, 0, 2, self.chance.below(4) as u8].into());
         let admitted = admit(level, Shown::Network, source).expect("it has shown enough");
-        self.tell(Event::ClientArrived { client, session, terminal, service, admitted });
+        self.tell(Event::ClientArrived {
+            client,
+            session,
+            terminal,
+            service,
+            admitted,
+            rings_itself,
+        });
         if self.chance.permille(self.weather.leaving) {
             self.plan(0, 70_000, Happening::Leaves(client));
         }
@@ -302,11 +350,16 @@ impl World {
                         self.plan(0, 120_000, Happening::TunnelCut(tunnel));
                     }
                 }
-                Command::Probe { .. } | Command::Probed { .. } => unreachable!("nobody proves"),
+                Command::Probe { .. }
+                | Command::Probed { .. }
+                | Command::Try { .. }
+                | Command::Tried { .. } => unreachable!("nobody proves"),
                 Command::Cancel { .. }
                 | Command::Dismiss { .. }
                 | Command::Refuse { .. }
                 | Command::Close { .. }
+                | Command::Sank { .. }
+                | Command::Rose { .. }
                 | Command::Cut { .. } => {}
             }
         }
@@ -317,10 +370,14 @@ impl World {
             self.till.dies();
         }
         let tenant = self.tenants[&kid];
-        let charge = Charge { kid, source, tenant, price: PRICE, call };
+        let price = if call.is_by_client() { Money::default() } else { PRICE };
+        let charge = Charge { kid, source, tenant, price, call };
         match self.till.ask(charge, self.unix_seconds()) {
             Ok(()) => {
-                self.model.calls_begun.insert(call.id);
+                if !call.is_by_client() {
+                    self.model.calls_begun.insert(call.id);
+                    self.rung.push((self.now - start(), self.bearer(ring), call.signal));
+                }
                 self.send(ring, over);
             }
             Err(Denial { budget, wait }) => {
@@ -347,15 +404,54 @@ impl World {
             }
             return;
         }
+        let (at, bearer) = (self.now - start(), self.bearer(ring));
+        let down = |it: &&(BearerId, Duration, Duration)| it.0 == bearer && it.1 <= at && at < it.2;
+        if let Some((_, _, until)) = self.outages.iter().find(down) {
+            return self.plan_at(start() + *until, Happening::Submitted(ring));
+        }
+        let most = if self.chance.permille(self.weather.held) { 90_000 } else { 400 };
+        self.plan(10, most, Happening::Submitted(ring));
+    }
+
+    /// A bearer hands a signal on, unless it was taken back.
+    fn operator_has(&mut self, ring: RingId) {
+        if self.model.rings[&ring].cancelled {
+            return;
+        }
+        let bearer = self.bearer(ring);
+        self.submitted.push((self.now - start(), bearer));
+        let unsure = self.chance.permille(self.weather.held);
+        let progress = if unsure { Progress::Unknown } else { Progress::Submitted };
+        self.model.progressed(ring, progress);
+        self.tell(Event::RingProgressed { ring, progress });
+        if self.chance.permille(self.weather.undelivered) {
+            let event = Happening::Progresses(ring, Progress::Undelivered);
+            return self.plan(0, 5_000, event);
+        }
+        let late = self.chance.permille(self.weather.delay);
+        if bearer == MAIL {
+            let most = if late { 600_000 } else { 40_000 };
+            return self.plan(3_000, most, Happening::SignalArrives(ring));
+        }
         let copies = 1 + u64::from(self.chance.permille(self.weather.doubling));
         for _ in 0..copies {
             if self.chance.permille(self.weather.loss) {
                 continue;
             }
-            let late = self.chance.permille(self.weather.delay);
             let most = if late { 3 * 3600 * 1000 } else { 6_000 };
             self.plan(1_500, most, Happening::SignalArrives(ring));
+            if self.chance.permille(self.weather.held) {
+                let event = Happening::Progresses(ring, Progress::Delivered);
+                self.plan(6_000, 20_000, event);
+            }
         }
+    }
+
+    /// What carries a ring by a route.
+    fn bearer(&self, ring: RingId) -> BearerId {
+        let it = &self.model.rings[&ring];
+        let Over::Route(route) = it.over else { panic!("a ring over a tunnel has no bearer") };
+        self.bearers[&it.kid][route]
     }
 
     fn open(&mut self, tunnel: TunnelId) {
@@ -387,13 +483,14 @@ impl World {
     }
 }
 
-/// One terminal with so many routes of 30 seconds, that does not linger.
+/// One terminal with so many routes of 30 seconds, each by its own operator, that does not linger.
 pub(crate) fn terminal(kid: u32, routes: usize) -> Terminal {
+    let plan = |it| RoutePlan { bearer: BearerId(it), patience: Duration::from_secs(30) };
     Terminal {
         kid: Kid(kid),
         tenant: TenantName::default(),
         private_proxy: PublicKey([kid as u8; 44]),
-        routes: vec![RoutePlan { patience: Duration::from_secs(30) }; routes],
+        routes: (0..routes).map(plan).collect(),
         answer_patience: Duration::from_secs(60),
         linger: Duration::ZERO,
         spares: 0,

@@ -1,5 +1,6 @@
 //! Who may reach a service: the level of security that it asks for, and all that the level needs.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,8 @@ pub struct Access {
     pub allow: Vec<Network>,
     /// Keys that `ringback connect` may show, and what their holders are called.
     pub clients: Vec<(Identity, PublicKey)>,
+    /// Those of them that may ring the terminal by themselves, and so are told its number.
+    pub may_ring: BTreeSet<Identity>,
     /// How long a log-in arms its source at level `knock`.
     pub knock: Duration,
     /// Whom levels `http` and `knock` know; there if it is asked for, and only then.
@@ -56,6 +59,7 @@ impl Access {
             level: Level::Open,
             allow: Vec::new(),
             clients: Vec::new(),
+            may_ring: BTreeSet::new(),
             knock: Duration::ZERO,
             users: None,
             custody: Custody::Consume,
@@ -88,14 +92,15 @@ pub(super) fn read(section: &mut Section<'_>) -> Access {
     if (level == Level::Allow) == allow.is_empty() {
         section.wrong("allow", "give it with level = \"allow\", and only there");
     }
-    let clients = clients::read(section);
+    let mut may_ring = BTreeSet::new();
+    let clients = clients::read(section, Some(&mut may_ring));
     if level == Level::EndToEnd && section.lacks("client") {
         section
             .wrong("client", "missing: level \"end-to-end\" needs one [[terminal.service.client]]");
     }
     let (users, custody) = read_users(section, level, !clients.is_empty());
     let knock = read_knock(section, level);
-    Access { level, allow, clients, knock, users, custody }
+    Access { level, allow, clients, may_ring, knock, users, custody }
 }
 
 /// What belongs to the levels that know users by name.

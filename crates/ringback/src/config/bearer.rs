@@ -1,6 +1,7 @@
 //! The bearers of a configuration: what each is called and how it is reached.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use ringback_bearer::Bearer;
@@ -10,24 +11,36 @@ use rustls::pki_types::{CertificateDer, ServerName};
 
 use super::section::Section;
 
+mod mail;
 mod modem;
 mod smpp;
 
-/// Reads `[[bearer]]`, by name; whoever pays for signals is told what each costs.
+/// Reads `[[bearer]]`, by name; whoever pays for signals is told what each costs. What a bearer must
+/// not forget across a restart is kept in the folder `state`.
 pub(super) fn read_all(
     root: &mut Section<'_>,
     mut prices: Option<&mut BTreeMap<String, Money>>,
+    state: &Path,
 ) -> BTreeMap<String, Bearer> {
     let mut bearers = BTreeMap::new();
     for mut section in root.sections("bearer") {
         let name: Option<String> = section.required("name");
+        if name.as_deref().is_some_and(|it| !is_plain(it)) {
+            section.wrong(
+                "name",
+                "must be 1 to 64 letters, digits, hyphens, dots and underscores, no dot first",
+            );
+        }
         let kind: Option<String> = section.required("kind");
         let bearer = match kind.as_deref() {
             Some("smpp") => smpp::read(&mut section).map(Bearer::Smpp),
             Some("modem") => modem::read(&mut section).map(Bearer::Modem),
+            Some("mail") => mail::read(&mut section, name.as_deref(), state).map(Bearer::Mail),
             Some(other) => {
-                section
-                    .wrong("kind", format!("{other:?} is no kind of bearer; known: smpp, modem"));
+                section.wrong(
+                    "kind",
+                    format!("{other:?} is no kind of bearer; known: smpp, modem, mail"),
+                );
                 None
             }
             None => None,
@@ -45,6 +58,12 @@ pub(super) fn read_all(
     bearers
 }
 
+/// Whether a bearer's name can be a file's too.
+fn is_plain(name: &str) -> bool {
+    let plain = |it: u8| it.is_ascii_alphanumeric() || b"-_.".contains(&it);
+    (1..=64).contains(&name.len()) && !name.starts_with('.') && name.bytes().all(plain)
+}
+
 /// The name that the server's certificate must hold, of its `host:port`.
 fn server_name(
     section: &Section<'_>,
@@ -60,7 +79,7 @@ fn server_name(
     name
 }
 
-fn read_roots(file: &std::path::Path) -> Result<Arc<rustls::ClientConfig>, String> {
+fn read_roots(file: &Path) -> Result<Arc<rustls::ClientConfig>, String> {
     let mut roots = rustls::RootCertStore::empty();
     let certificates = CertificateDer::pem_file_iter(file).map_err(|error| error.to_string())?;
     for certificate in certificates {

@@ -13,10 +13,11 @@ use ringback_proto::dns::Published;
 use ringback_proto::gate::Level;
 use ringback_proto::limits::WAITING_CLIENTS_PER_TERMINAL;
 use ringback_proto::refusal::Refusal;
-use ringback_proto::switchboard::{PublicKey, RoutePlan, Terminal};
-use ringback_proto::terminal::{CallNumber, Callee, ServiceId, TenantName, TerminalName};
+use ringback_proto::switchboard::{BearerId, PublicKey, RoutePlan, Terminal};
+use ringback_proto::terminal::{Callee, Callees, ServiceId, TenantName, TerminalName};
 
 use super::access::{self, Access};
+use super::callees;
 use super::section::Section;
 use super::tls;
 use crate::ingress::TlsEnd;
@@ -41,7 +42,7 @@ pub struct Directory {
 #[derive(Clone, Debug)]
 pub struct Enrollable {
     /// What it is rung by.
-    pub number: CallNumber,
+    pub callees: Callees,
     /// Its services: id, and the port that clients ask for.
     pub services: Vec<(ServiceId, u16)>,
 }
@@ -62,7 +63,7 @@ pub struct ListedTerminal {
     /// When the operator has last asked for the proof of its route.
     pub asked: Option<u64>,
     /// Whom its signals are for.
-    pub callee: Callee,
+    pub callees: Callees,
     /// Which of our addresses its signals name.
     pub announce: SocketAddr,
     /// How it is rung, cheapest first; as many as the switchboard's plans.
@@ -77,7 +78,9 @@ pub struct Route {
     /// The bearer's name.
     pub bearer: String,
     /// Whom the bearer addresses.
-    pub to: CallNumber,
+    pub to: Callee,
+    /// Whom its signals name: the terminal's own address of that kind, if it has one.
+    pub named: Callee,
     /// Whether the signal goes as octets instead of text.
     pub binary: bool,
     /// What one signal costs.
@@ -254,7 +257,7 @@ struct Unkeyed {
     spares: usize,
     tenant: TenantName,
     waiting: usize,
-    callee: Callee,
+    callees: Callees,
     announce: SocketAddr,
     routes: Vec<Route>,
     services: Vec<ListedService>,
@@ -295,7 +298,7 @@ impl Unkeyed {
             keys_file: keyed.file,
             since: keyed.since,
             asked: keyed.asked,
-            callee: self.callee,
+            callees: self.callees,
             announce: self.announce,
             routes: self.routes,
             services: self.services,
@@ -307,7 +310,7 @@ impl Reader<'_> {
     fn terminal(&mut self, section: &mut Section<'_>, names: &mut Names) -> Option<()> {
         let name: Option<TerminalName> = section.required("name");
         let keys = self.explicit(section);
-        let number: Option<CallNumber> = section.required("number");
+        let callees = callees::read(section);
         let announce = self.preferred(section);
         let answer = section.seconds("answer_seconds", 5, 600, self.defaults.answer.as_secs());
         let linger =
@@ -315,13 +318,13 @@ impl Reader<'_> {
         let spares = section.number("spares", 0, 8, 1);
         let waiting = section.number("waiting", 1, 4_096, WAITING_CLIENTS_PER_TERMINAL as u64);
         let tenant = self.tenant(section);
-        let routes = self.routes(section, number.as_ref());
+        let routes = self.routes(section, callees.as_ref());
         let (services, published) = read_services(section, &mut self.raw, &Reading::WHOLE);
         if section.lacks("service") {
             section.wrong("service", "missing: a terminal has one [[terminal.service]] or more");
         }
 
-        let (name, number, announce) = (name?, number?, announce?);
+        let (name, callees, announce) = (name?, callees?, announce?);
         if names.insert(name.clone(), published).is_some() {
             section.wrong("name", "another terminal has this name");
         }
@@ -333,7 +336,7 @@ impl Reader<'_> {
             spares: usize::try_from(spares).unwrap_or(1),
             tenant: tenant?,
             waiting: usize::try_from(waiting).unwrap_or(WAITING_CLIENTS_PER_TERMINAL),
-            callee: Callee::Number(number.clone()),
+            callees: callees.clone(),
             announce,
             routes: routes.into_iter().map(|(route, _)| route).collect(),
             services,
@@ -343,7 +346,7 @@ impl Reader<'_> {
             Explicit::Wrong => return None,
             Explicit::None => {
                 let services = unkeyed.services.iter().map(|it| (it.id, it.port)).collect();
-                let enrollable = Enrollable { number, services };
+                let enrollable = Enrollable { callees, services };
                 self.directory.enrollable.insert(name.clone(), enrollable);
                 self.enrolled(section, &unkeyed)
             }
@@ -427,7 +430,7 @@ impl Reader<'_> {
     fn routes(
         &self,
         section: &mut Section<'_>,
-        number: Option<&CallNumber>,
+        callees: Option<&Callees>,
     ) -> Vec<(Route, RoutePlan)> {
         let mut routes = Vec::new();
         for mut route in section.sections("route") {
@@ -437,16 +440,23 @@ impl Reader<'_> {
             {
                 route.wrong("bearer", format!("no [[bearer]] is called {bearer:?}"));
             }
-            let to: Option<CallNumber> = route.text("to").or_else(|| number.cloned());
+            let by = bearer.as_ref().and_then(|it| self.defaults.bearers.get(it));
+            let to = callees::of_route(&mut route, by, callees);
             let form: Option<String> = route.text("form");
             if form.as_deref().is_some_and(|it| it != "text" && it != "binary") {
                 route.wrong("form", "must be \"text\" or \"binary\"");
             }
+            if form.as_deref() == Some("binary") && matches!(by, Some(Bearer::Mail(_))) {
+                route.wrong("form", "e-mail carries text only");
+            }
             let patience = route.seconds("patience_seconds", 1, 600, 30);
-            if let (Some(bearer), Some(to)) = (bearer, to) {
+            if let (Some(bearer), Some(to), Some(own)) = (bearer, to, callees) {
+                let named = own.named_beside(&to);
                 let binary = form.as_deref() == Some("binary");
                 let price = self.defaults.prices.get(&bearer).copied().unwrap_or_default();
-                routes.push((Route { bearer, to, binary, price }, RoutePlan { patience }));
+                let place = self.defaults.bearers.keys().position(|it| *it == bearer);
+                let plan = RoutePlan { bearer: BearerId(place.unwrap_or_default()), patience };
+                routes.push((Route { bearer, to, named, binary, price }, plan));
             }
             route.finish();
         }

@@ -45,7 +45,7 @@ pub(super) fn read(
         section.wrong("identities", "with level \"end-to-end\" its clients are all who is let in");
     }
     let lists = !section.lacks("client");
-    let clients = clients::read(section);
+    let clients = clients::read(section, None);
     if lists != (level == Level::EndToEnd) {
         section.wrong(
             "client",

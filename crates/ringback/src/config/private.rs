@@ -10,9 +10,10 @@ use ringback_proto::access_request::OpeningKey;
 use ringback_proto::dialer::{Fleet, forbidden};
 use ringback_proto::nat64::Prefix;
 use ringback_proto::switchboard::PublicKey;
-use ringback_proto::terminal::{CallNumber, Callee, ServiceId, TerminalName};
+use ringback_proto::terminal::{Callees, ServiceId, TerminalName};
 
 use super::bearer;
+use super::callees;
 use super::grant::{self, Grant};
 use super::section::Section;
 use crate::keyring::{Contents, Keyring};
@@ -77,8 +78,8 @@ pub struct Subscription {
     pub proved: bool,
     /// What the terminal is called, if it is.
     pub name: Option<TerminalName>,
-    /// Whom its signals are for.
-    pub callee: Callee,
+    /// Whom its signals are for, any of them.
+    pub callees: Callees,
     /// Which public proxies may ring it, by place in the list.
     pub public_proxies: Vec<usize>,
     /// What it serves and where; one that serves nothing yet dials back to prove its number.
@@ -121,10 +122,10 @@ impl PrivateConfig {
 
 /// Reads the whole file of a private proxy.
 pub(super) fn read(root: &mut Section<'_>) -> Option<PrivateConfig> {
-    let bearers = bearer::read_all(root, None);
     let mut base = root.section("private")?;
     let identity = base.file("identity", keys::read_identity);
     let state = base.path("state");
+    let bearers = bearer::read_all(root, None, state.as_deref().unwrap_or(Path::new("")));
     let (keyring, contents) = base.keyring("keyring");
     let held = (keyring.as_ref(), &contents);
     let nat64 = read_nat64(&mut base);
@@ -133,6 +134,11 @@ pub(super) fn read(root: &mut Section<'_>) -> Option<PrivateConfig> {
     base.finish();
     if root.lacks("bearer") {
         root.wrong("bearer", "missing: signals come by one [[bearer]] or more");
+    }
+    for (name, bearer) in &bearers {
+        if matches!(bearer, Bearer::Mail(it) if it.mailbox.is_none()) {
+            root.wrong("bearer", format!("{name:?} hears nothing: give it a `mailbox`"));
+        }
     }
 
     let mut public_proxies = Vec::new();
@@ -208,7 +214,7 @@ fn read_subscription(
         Some(keyring) if !section.has("keys") => enrolled(section, &name, keyring, contents),
         Some(_) | None => section.file("keys", Keyed::read).map(|it| vec![it]),
     };
-    let number: Option<CallNumber> = section.required("number");
+    let callees = callees::read(section);
     let names: Vec<String> = section.list("public_proxies");
     let mut allowed = Vec::new();
     for name in &names {
@@ -239,7 +245,7 @@ fn read_subscription(
     if section.lacks("service") && (keyring.is_none() || section.has("keys")) {
         section.wrong("service", "missing: a terminal has one [[terminal.service]] or more");
     }
-    let callee = Callee::Number(number?);
+    let callees = callees?;
     let (public_proxies, revoked) = (allowed, |it: &Keyed| contents.is_revoked(it.key.kid));
     let keyed = keyed?.into_iter().filter(|it| !revoked(it));
     let subscription = |Keyed { key, file, proved }| Subscription {
@@ -247,7 +253,7 @@ fn read_subscription(
         keys_file: file,
         proved,
         name: name.clone(),
-        callee: callee.clone(),
+        callees: callees.clone(),
         public_proxies: public_proxies.clone(),
         services: services.clone(),
     };

@@ -55,14 +55,15 @@ pub struct PublicConfig {
 
 /// Reads the whole file of a public proxy.
 pub(super) fn read(root: &mut Section<'_>) -> Option<PublicConfig> {
-    let mut prices = BTreeMap::new();
-    let bearers = bearer::read_all(root, Some(&mut prices));
     let budget = budget::read(root);
     let mut public = root.section("public");
     if public.is_none() {
         root.wrong("public", "missing: a file has a [public], [private] or [operator] table");
     }
     let base = public.as_mut().and_then(read_base);
+    let state = base.as_ref().and_then(|it| it.state.clone()).unwrap_or_default();
+    let mut prices = BTreeMap::new();
+    let bearers = bearer::read_all(root, Some(&mut prices), &state);
     let announce = base.as_ref().map(|it| it.announce.clone()).unwrap_or_default();
     let defaults = base.as_ref().map(|it| (it.answer, it.linger));
     let (answer, linger) = defaults.unwrap_or((ANSWER, LINGER));

@@ -13,6 +13,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
 use super::Fault;
+use super::ringer::{Outbox, Ringer};
 use super::teller::Teller;
 use crate::config::{Contact, server_name};
 use crate::limits::{
@@ -30,6 +31,8 @@ pub(super) struct Agent {
     pub(super) request: Request,
     pub(super) end_to_end: bool,
     pub(super) identity: Identity,
+    /// There if it rings by itself.
+    pub(super) ringer: Option<Ringer>,
 }
 
 /// An accepted session's octets.
@@ -51,13 +54,29 @@ impl Agent {
     /// Calls the service; from here on, whatever drops the line is seen as a cut by the other end.
     pub(super) async fn call(&self, teller: &Teller) -> Result<(Line, Accepted), Fault> {
         let mut talk = self.dial(teller).await?;
+        let mut outbox = self.ringer.as_ref().map(Ringer::outbox);
         loop {
-            match self.reply(&mut talk).await? {
-                Reply::Ringing(session) => teller.ringing(session),
-                Reply::Accepted => break,
-                Reply::Refused(told) => return Err(Fault::Refused(told)),
-                Reply::Armed(_) => return Err(nonsense()),
+            let reply = tokio::select! {
+                reply = self.reply(&mut talk) => reply?,
+                sent = sent(&mut outbox) => {
+                    sent?;
+                    teller.stage("sent");
+                    continue;
+                }
+            };
+            match (reply, &mut outbox) {
+                (Reply::Ringing(session), _) => teller.ringing(session),
+                (Reply::Accepted, _) => break,
+                (Reply::Refused(told), _) => return Err(Fault::Refused(told)),
+                (Reply::Ring(errand), Some(outbox)) => {
+                    teller.stage(&format!("ringing by {}", outbox.kind()));
+                    outbox.send(errand).ok_or_else(nonsense)?;
+                }
+                (Reply::Armed(_), _) | (Reply::Ring(_), None) => return Err(nonsense()),
             }
+        }
+        if outbox.is_some_and(|it| it.has_sent()) {
+            teller.stage("answered");
         }
         let carrier = Carrier::from(talk);
         socket::arm(carrier.socket()).map_err(Fault::Cut)?;
@@ -78,7 +97,7 @@ impl Agent {
         match reply {
             Reply::Armed(armed) => Ok(armed),
             Reply::Refused(told) => Err(Fault::Refused(told)),
-            Reply::Ringing(_) | Reply::Accepted => Err(nonsense()),
+            Reply::Ringing(_) | Reply::Accepted | Reply::Ring(_) => Err(nonsense()),
         }
     }
 
@@ -161,6 +180,14 @@ impl Agent {
             None => Err(nonsense()),
             Some(refusal) => Err(refusal.into()),
         }
+    }
+}
+
+/// Waits until something was sent, or cannot be; for ever if nothing is to be.
+async fn sent(outbox: &mut Option<Outbox>) -> Result<(), Fault> {
+    match outbox {
+        Some(outbox) => outbox.sent().await,
+        None => std::future::pending().await,
     }
 }
 

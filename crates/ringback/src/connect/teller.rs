@@ -16,21 +16,26 @@ use crate::limits::{PROGRESS_AFTER, PROGRESS_EVERY};
 
 /// Tells how calls go.
 #[derive(Debug)]
-pub(super) struct Teller {
+pub(crate) struct Teller {
     json: bool,
     shows: bool,
     since: Instant,
-    stage: Mutex<&'static str>,
+    stage: Mutex<String>,
 }
 
 impl Teller {
-    pub(super) fn new(json: bool) -> Self {
+    pub(crate) fn new(json: bool) -> Self {
         let shows = !json && std::io::stderr().is_terminal();
-        Self { json, shows, since: Instant::now(), stage: Mutex::new("connecting") }
+        Self { json, shows, since: Instant::now(), stage: Mutex::new("connecting".to_owned()) }
+    }
+
+    /// The same, beginning with another stage than that of connecting.
+    pub(crate) fn at(self, stage: &'static str) -> Self {
+        Self { stage: Mutex::new(stage.to_owned()), ..self }
     }
 
     /// Waits for a call and, if that takes long, shows how far it is.
-    pub(super) async fn watch<T>(&self, call: impl Future<Output = T>) -> T {
+    pub(crate) async fn watch<T>(&self, call: impl Future<Output = T>) -> T {
         let mut call = pin!(call);
         let mut shown = false;
         let mut tick = interval_at(Instant::now() + PROGRESS_AFTER, PROGRESS_EVERY);
@@ -44,20 +49,20 @@ impl Teller {
                 }
                 _ = tick.tick(), if self.shows => {
                     shown = true;
-                    let stage = *self.stage.lock().unwrap_or_else(PoisonError::into_inner);
+                    let stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner).clone();
                     self.say(&format!("\r\x1b[K{stage} … {} s", self.since.elapsed().as_secs()));
                 }
             }
         }
     }
 
-    pub(super) fn stage(&self, stage: &'static str) {
-        *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = stage;
+    pub(super) fn stage(&self, stage: &str) {
+        self.keep(stage);
         self.event(&json!({ "event": "stage", "stage": stage }));
     }
 
     pub(super) fn ringing(&self, session: SessionId) {
-        *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = "ringing";
+        self.keep("ringing");
         let session = session.to_string();
         self.event(&json!({ "event": "stage", "stage": "ringing", "session": session }));
     }
@@ -81,12 +86,13 @@ impl Teller {
         self.line(&format!("listening on {address}"));
     }
 
-    pub(super) fn fault(&self, fault: &Fault) {
+    pub(crate) fn fault(&self, fault: &Fault) {
         let (retry, refusal) = match fault {
             Fault::Refused(told) => (told.retry.map(|it| it.as_secs()), told.refusal()),
             Fault::Unreachable(_)
             | Fault::Stranger(_)
             | Fault::NotTheTerminal(_)
+            | Fault::NotRung { .. }
             | Fault::Cut(_)
             | Fault::Local(_)
             | Fault::Stopped => (None, None),
@@ -98,6 +104,10 @@ impl Teller {
             "retry_after": retry,
         }));
         self.line(&format!("error: {fault}"));
+    }
+
+    fn keep(&self, stage: &str) {
+        stage.clone_into(&mut self.stage.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     fn event(&self, event: &Value) {

@@ -207,8 +207,8 @@ async fn prove(talk: &mut Talk, name: &TerminalName) -> anyhow::Result<()> {
                 return Ok(());
             }
             Word::NoAnswer => bail!(
-                "RB-UNPROVED: the ring was not answered: see that the bearer works and the number is \
-                 the terminal's, then run `ringback enrol prove {name}` at the public proxy"
+                "RB-UNPROVED: the ring was not answered: see that the bearer works and the \
+                 number or mail address is the terminal's, then run `ringback enrol prove {name}` at the public proxy"
             ),
             Word::TooOften => bail!(
                 "RB-UNPROVED: it may not be rung now: too often, or a budget or the breaker stands \

@@ -171,12 +171,14 @@ fn public_proxy(
 }
 
 fn terminal(proxy: &str, offer: &Offer, decided: &Decided) -> String {
-    let mut table = format!(
-        "\n[[terminal]]\nname = \"{}\"\nnumber = \"+{}\"\npublic_proxies = {}\n",
-        offer.name,
-        offer.number.digits(),
-        toml::Value::from(proxy)
-    );
+    let mut table = format!("\n[[terminal]]\nname = \"{}\"\n", offer.name);
+    if let Some(number) = offer.callees.number() {
+        table.push_str(&format!("number = \"+{}\"\n", number.digits()));
+    }
+    if let Some(mail) = offer.callees.mail() {
+        table.push_str(&format!("mail = {}\n", toml::Value::from(mail.as_str())));
+    }
+    table.push_str(&format!("public_proxies = {}\n", toml::Value::from(proxy)));
     if decided.len() < offer.services.len() {
         table.push_str(UNDECIDED);
     }
@@ -196,7 +198,7 @@ fn terminal(proxy: &str, offer: &Offer, decided: &Decided) -> String {
 #[cfg(test)]
 mod tests {
     use ringback_proto::access_request::Kid;
-    use ringback_proto::terminal::{CallNumber, TerminalName};
+    use ringback_proto::terminal::{CallNumber, Callees, MailAddress, TerminalName};
 
     use super::*;
     use crate::keys;
@@ -220,6 +222,8 @@ mod tests {
                 && !draft.text[WRITTEN.len()..].contains("public_proxy]]")
         );
         assert!(draft.text.contains("public_proxies = \"it\""), "{}", draft.text);
+        let rung_by = "number = \"+15550100777\"\nmail = \"car@fleet.example\"\n";
+        assert!(draft.text.contains(rung_by), "{}", draft.text);
         assert!(draft.added[0].contains("192.0.2.10:7443"), "{:?}", draft.added);
         draft.write().unwrap();
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
@@ -310,7 +314,11 @@ mod tests {
         keyring.make()?;
         let offer = Offer {
             kid: Kid(7),
-            number: CallNumber::parse("+15550100777").unwrap(),
+            callees: Callees::new(
+                CallNumber::parse("+15550100777").ok(),
+                MailAddress::parse("car@fleet.example").ok(),
+            )
+            .unwrap(),
             name: TerminalName::parse("patient.example").unwrap(),
             services: vec![(ServiceId(1), 80), (ServiceId(2), 22)],
             addresses: vec!["192.0.2.10:7443".parse().unwrap()],

@@ -84,9 +84,11 @@ pub(super) fn http_status(refusal: Refusal) -> &'static str {
         Refusal::Incomplete => "400 Bad Request",
         Refusal::Unknown => "421 Misdirected Request",
         Refusal::Unauthorized => "401 Unauthorized",
-        Refusal::NotAllowed | Refusal::NotArmed | Refusal::EndToEndOnly | Refusal::NotGranted => {
-            "403 Forbidden"
-        }
+        Refusal::NotAllowed
+        | Refusal::NotArmed
+        | Refusal::EndToEndOnly
+        | Refusal::NotGranted
+        | Refusal::NoOwnRing => "403 Forbidden",
         Refusal::LockedOut(_) | Refusal::Overspent(Budget::Client, _) => "429 Too Many Requests",
         Refusal::TerminalRefused | Refusal::TerminalUnreachable | Refusal::NoService => {
             "502 Bad Gateway"
@@ -136,7 +138,8 @@ fn tls_alert(refusal: Refusal) -> u8 {
         | Refusal::LockedOut(_)
         | Refusal::NotArmed
         | Refusal::EndToEndOnly
-        | Refusal::NotGranted => 49, // access_denied
+        | Refusal::NotGranted
+        | Refusal::NoOwnRing => 49, // access_denied
         Refusal::Incomplete
         | Refusal::Busy
         | Refusal::NoAnswer
@@ -176,7 +179,8 @@ fn socks_code(refusal: Refusal) -> u8 {
         | Refusal::LockedOut(_)
         | Refusal::NotArmed
         | Refusal::EndToEndOnly
-        | Refusal::NotGranted => 0x02, // not allowed
+        | Refusal::NotGranted
+        | Refusal::NoOwnRing => 0x02, // not allowed
         Refusal::Unringable | Refusal::NotEnrolled => 0x03, // network unreachable
         Refusal::Unknown | Refusal::TerminalUnreachable => 0x04, // host unreachable
         Refusal::TerminalRefused => 0x05,                   // connection refused

@@ -200,7 +200,8 @@ impl Exchange {
             fate: if lost { Fate::Lost } else { Fate::Arrives },
             receipt_to: receipt_wanted.then_some(from),
         };
-        info!(message_id = message_id.as_str(), "sms accepted");
+        let system_id = &self.config.accounts[from].system_id;
+        info!(message_id = message_id.as_str(), account = system_id, "sms accepted");
         if self.chance.happens(self.config.duplicates) {
             let copy = self.fresh_id();
             let at = now + self.delay();

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -29,7 +30,7 @@ use crate::assertion::Assertion;
 use crate::config::Custody;
 use crate::ingress::forwarded::{self, Telling};
 use crate::ingress::{self, ClientStream, Protocol};
-use crate::limits::{ANSWER_PATIENCE, SAY_PATIENCE};
+use crate::limits::{ANSWER_PATIENCE, HANDED_SIGNALS, SAY_PATIENCE};
 use crate::splice::{Leg, Tally, splice};
 use crate::telemetry::{self, step};
 use crate::tunnel::Talk;
@@ -93,10 +94,10 @@ fn telling(
 }
 
 async fn hold(house: Arc<House>, from: SocketAddr, guest: Guest, session: SessionId) {
-    let Guest { mut stream, wish, admitted, seat: _seat } = guest;
+    let Guest { mut stream, wish, admitted, rings_itself, seat: _seat } = guest;
     step("C", Some(session), None);
     debug!(terminal = %wish.terminal.name, service = %wish.service.id, %from, "client arrived");
-    if !ringing(&mut stream, session).await {
+    if !say(&mut stream, &Reply::Ringing(session).encode()).await {
         return debug!("client left before it was held");
     }
     let client = ClientId(house.ids.fetch_add(1, Ordering::Relaxed));
@@ -111,16 +112,16 @@ async fn hold(house: Arc<House>, from: SocketAddr, guest: Guest, session: Sessio
         terminal: wish.terminal.terminal.clone(),
         service: wish.service.id,
         admitted: admitted.clone(),
+        rings_itself: rings_itself.is_some(),
     };
-    let (verdicts, told) = mpsc::channel(1);
+    let (verdicts, mut told) = mpsc::channel(1 + HANDED_SIGNALS);
     let cut = CancellationToken::new();
-    let held = Held { id: client, caller, verdicts, cut: cut.clone() };
+    let held = Held { id: client, caller, rings: rings_itself, verdicts, cut: cut.clone() };
     let _ = house.happenings.send(Happening::ClientArrived { event, client: held }).await;
-    let left = ingress::left(stream.socket(), wish.protocol);
     let waited = tokio::select! {
         biased;
         () = cut.cancelled() => Waited::Refused(Refusal::Unknown),
-        waited = wait(client, told, left, &house.happenings) => waited,
+        waited = fate(client, &mut told, (&mut stream, wish.protocol), &house.happenings) => waited,
     };
     let event = match waited {
         Waited::Joined { tunnel, talk, paired } => {
@@ -145,11 +146,11 @@ async fn hold(house: Arc<House>, from: SocketAddr, guest: Guest, session: Sessio
     let _ = house.happenings.send(Happening::Told(event)).await;
 }
 
-/// Tells a client of ours that its terminal is rung; false if it does not hear it.
-async fn ringing(stream: &mut ClientStream, session: SessionId) -> bool {
+/// Tells a client of ours how it goes; false if it does not hear it.
+async fn say(stream: &mut ClientStream, octets: &[u8]) -> bool {
     let ClientStream::Keyed(tunnel) = stream else { return true };
     let said = async {
-        tunnel.write_all(&Reply::Ringing(session).encode()).await?;
+        tunnel.write_all(octets).await?;
         tunnel.flush().await
     };
     matches!(timeout(SAY_PATIENCE, said).await, Ok(Ok(())))
@@ -163,41 +164,65 @@ enum Waited {
     Left(Event),
 }
 
-/// Waits until the client has a tunnel, however many are lost before they can be taken.
-async fn wait(
+/// Waits for a client's fate, and hands it the signals that it sends by itself.
+async fn fate(
     client: ClientId,
-    mut told: mpsc::Receiver<Verdict>,
-    left: impl Future<Output = ()>,
+    told: &mut mpsc::Receiver<Verdict>,
+    (stream, protocol): (&mut ClientStream, Protocol),
     happenings: &mpsc::Sender<Happening>,
 ) -> Waited {
+    loop {
+        let left = ingress::left(stream.socket(), protocol);
+        match wait(client, told, left, happenings).await {
+            ControlFlow::Break(waited) => return waited,
+            ControlFlow::Continue(signal) if say(stream, &signal).await => {}
+            ControlFlow::Continue(_) => return Waited::Left(leave(client, told).await),
+        }
+    }
+}
+
+/// Waits until the client has a tunnel, however many are lost before they can be taken; or until
+/// there is a signal for it.
+async fn wait(
+    client: ClientId,
+    told: &mut mpsc::Receiver<Verdict>,
+    left: impl Future<Output = ()>,
+    happenings: &mpsc::Sender<Happening>,
+) -> ControlFlow<Waited, Vec<u8>> {
     let mut left = pin!(left);
     loop {
         let verdict = tokio::select! {
             verdict = told.recv() => verdict,
-            () = &mut left => return Waited::Left(leave(client, told).await),
+            () = &mut left => return ControlFlow::Break(Waited::Left(leave(client, told).await)),
         };
         match verdict {
             Some(Verdict::Joined { tunnel, taken, paired }) => {
                 if let Ok(Ok(talk)) = timeout(ANSWER_PATIENCE, taken).await {
-                    return Waited::Joined { tunnel, talk, paired };
+                    return ControlFlow::Break(Waited::Joined { tunnel, talk, paired });
                 }
                 debug!("tunnel lost before it was joined");
                 let event = Event::SpliceFailed { client, tunnel };
                 let _ = happenings.send(Happening::Told(event)).await;
             }
-            Some(Verdict::Refused(refusal)) => return Waited::Refused(refusal),
-            None => return Waited::Refused(Refusal::Stopping),
+            Some(Verdict::Refused(refusal)) => {
+                return ControlFlow::Break(Waited::Refused(refusal));
+            }
+            Some(Verdict::Ring(signal)) => return ControlFlow::Continue(signal),
+            None => return ControlFlow::Break(Waited::Refused(Refusal::Stopping)),
         }
     }
 }
 
 /// What a client's going means: it may have been joined in this very moment.
-async fn leave(client: ClientId, mut told: mpsc::Receiver<Verdict>) -> Event {
+async fn leave(client: ClientId, told: &mut mpsc::Receiver<Verdict>) -> Event {
     told.close();
-    match told.recv().await {
-        Some(Verdict::Joined { tunnel, .. }) => Event::SpliceEnded { client, tunnel },
-        Some(Verdict::Refused(_)) | None => Event::ClientLeft { client },
+    while let Some(verdict) = told.recv().await {
+        match verdict {
+            Verdict::Joined { tunnel, .. } => return Event::SpliceEnded { client, tunnel },
+            Verdict::Refused(_) | Verdict::Ring(_) => {}
+        }
     }
+    Event::ClientLeft { client }
 }
 
 /// Step I, then the session's bytes.
@@ -252,7 +277,9 @@ mod tests {
     use ringback_proto::gate::{Shown, Source, admit};
     use ringback_proto::hello::{Hello, Outcome, confirm_private};
     use ringback_proto::secret::Secret;
-    use ringback_proto::switchboard::{Command, PublicKey, RoutePlan, Switchboard, Terminal};
+    use ringback_proto::switchboard::{
+        BearerId, Command, PublicKey, RoutePlan, Switchboard, Terminal,
+    };
     use ringback_proto::terminal::{ServiceId, TenantName};
     use tokio::sync::oneshot;
 
@@ -264,7 +291,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_whose_tunnel_is_lost_before_it_is_joined_is_held_and_rung_for_again() {
         let mut board = Switchboard::new();
-        let (verdicts, told) = mpsc::channel(1);
+        let (verdicts, mut told) = mpsc::channel(1);
         let (happenings, mut happened) = mpsc::channel(8);
         let (taker, taken) = oneshot::channel();
         drop(taker);
@@ -278,20 +305,21 @@ mod tests {
             assert!(matches!(board.poll_command(), Some(Command::Ring { .. })), "rung again");
             verdicts.send(Verdict::Refused(Refusal::NoAnswer)).await.expect("a client that waits");
         };
-        let waits = wait(CLIENT, told, std::future::pending(), &happenings);
+        let waits = wait(CLIENT, &mut told, std::future::pending(), &happenings);
         let (waited, ()) = tokio::join!(waits, role);
-        assert!(matches!(waited, Waited::Refused(Refusal::NoAnswer)), "{waited:?}");
+        let refused = matches!(waited, ControlFlow::Break(Waited::Refused(Refusal::NoAnswer)));
+        assert!(refused, "{waited:?}");
     }
 
     #[tokio::test]
     async fn a_client_that_leaves_as_it_is_joined_ends_the_splice() {
         let mut board = Switchboard::new();
-        let (verdicts, told) = mpsc::channel(1);
+        let (verdicts, mut told) = mpsc::channel(1);
         let (_taker, taken) = oneshot::channel();
         let paired = splice_commanded(&mut board);
         let verdict = Verdict::Joined { tunnel: TUNNEL, taken, paired };
         verdicts.send(verdict).await.expect("a client that waits");
-        board.handle_event(leave(CLIENT, told).await, clock::now());
+        board.handle_event(leave(CLIENT, &mut told).await, clock::now());
         assert_eq!(board.census().tunnels, 0);
     }
 
@@ -303,7 +331,7 @@ mod tests {
             kid: Kid(7),
             tenant: TenantName::default(),
             private_proxy: peer,
-            routes: vec![RoutePlan { patience: Duration::from_secs(30) }],
+            routes: vec![RoutePlan { bearer: BearerId(0), patience: Duration::from_secs(30) }],
             answer_patience: Duration::from_secs(60),
             linger: Duration::ZERO,
             spares: 0,
@@ -316,6 +344,7 @@ mod tests {
             service: ServiceId(0),
             admitted: admit(Level::Open, Shown::Nothing, Source::of([192, 0, 2, 7].into()))
                 .expect("open to all"),
+            rings_itself: false,
         };
         board.handle_event(event, now);
         let Some(Command::Ring { ring, .. }) = board.poll_command() else { panic!("no ring") };
@@ -336,6 +365,8 @@ mod tests {
             Command::Ring { .. }
             | Command::Probe { .. }
             | Command::Probed { .. }
+            | Command::Try { .. }
+            | Command::Tried { .. }
             | Command::Cancel { .. }
             | Command::Accept { .. }
             | Command::Dismiss { .. }
@@ -344,6 +375,8 @@ mod tests {
             | Command::Refuse { .. }
             | Command::Close { .. }
             | Command::Cut { .. }
+            | Command::Sank { .. }
+            | Command::Rose { .. }
             | Command::CallEnded { .. } => None,
         });
         splice.last().expect("a splice")

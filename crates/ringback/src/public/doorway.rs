@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use ringback_proto::gate::{Admitted, Identity, Source};
 use ringback_proto::refusal::Refusal;
+use ringback_proto::terminal::Callee;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::debug;
@@ -40,6 +41,8 @@ pub(super) struct Guest {
     pub(super) stream: ClientStream,
     pub(super) wish: Wish,
     pub(super) admitted: Admitted,
+    /// It has a bearer of its own, and may use it.
+    pub(super) rings_itself: Option<Callee>,
     /// One of [`crate::limits::CLIENTS`].
     pub(super) seat: OwnedSemaphorePermit,
 }
@@ -72,7 +75,7 @@ pub(super) async fn let_in(
         Ok((admitted, seat))
     });
     match seated {
-        Ok((admitted, seat)) => Some(Guest { stream, wish, admitted, seat }),
+        Ok((admitted, seat)) => Some(Guest { stream, wish, admitted, rings_itself: None, seat }),
         Err(Denied { refusal, challenges }) => {
             debug!(%from, code = refusal.code(), "client refused at the door");
             ingress::challenge(stream, wish.protocol, refusal, &challenges).await;

@@ -177,7 +177,7 @@ async fn agree(house: &House, talk: &mut Talk, redeeming: &Redeeming<'_>) -> io:
     let kid = Kid(u32::from_be_bytes(keys::random().map_err(io::Error::other)?));
     let offer = Offer {
         kid,
-        number: listed.number,
+        callees: listed.callees,
         name: name.clone(),
         services: listed.services,
         addresses: house.desk.announce.clone(),

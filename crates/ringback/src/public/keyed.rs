@@ -11,7 +11,7 @@ use ringback_proto::door::{Reply, Request, Want};
 use ringback_proto::gate::{Admitted, Identity, Level, Shown, Source, admit};
 use ringback_proto::refusal::Refusal;
 use ringback_proto::switchboard::PublicKey;
-use ringback_proto::terminal::ServiceId;
+use ringback_proto::terminal::{Callee, Callees, ServiceId};
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::debug;
 
@@ -38,7 +38,8 @@ pub(super) async fn serve(
     match let_in(&house, tunnel.peer(), &request, from) {
         Ok((wish, admitted, seat)) => {
             drop(place);
-            let guest = Guest { stream: tunnel.into(), wish, admitted, seat };
+            let rings_itself = rings_itself(&wish.terminal.callees, request.want);
+            let guest = Guest { stream: tunnel.into(), wish, admitted, rings_itself, seat };
             clients::begin(house, from, guest).await;
         }
         Err(reply) => {
@@ -66,7 +67,10 @@ fn let_in(
             let armed = knock(&house.armed, &terminal, request.service, key, source);
             Err(armed.map_or(refused(Refusal::NotArmed), Reply::Armed))
         }
-        Want::Connect => {
+        Want::Connect | Want::RingNumber | Want::RingMail => {
+            if !may_ring_so(&service, &shown, &terminal.callees, request.want) {
+                return Err(refused(Refusal::NoOwnRing));
+            }
             let admitted = admit(service.access.level, shown, source);
             let admitted = admitted.ok_or(refused(Refusal::NotAllowed))?;
             let seat = house.seats.clone().try_acquire_owned();
@@ -74,6 +78,25 @@ fn let_in(
             Ok((Wish { terminal, service, protocol: Protocol::Keyed, head: None }, admitted, seat))
         }
     }
+}
+
+/// The terminal's address that a client wants to ring by a bearer of its own, if it does and there is
+/// one.
+fn rings_itself(callees: &Callees, want: Want) -> Option<Callee> {
+    match want {
+        Want::Connect | Want::Knock => None,
+        Want::RingNumber => callees.number().cloned().map(Callee::Number),
+        Want::RingMail => callees.mail().cloned().map(Callee::Mail),
+    }
+}
+
+/// Whether a client may ring as it wants to: by no bearer of its own, or by one that leads there.
+fn may_ring_so(service: &ListedService, shown: &Shown, callees: &Callees, want: Want) -> bool {
+    if matches!(want, Want::Connect | Want::Knock) {
+        return true;
+    }
+    let may = matches!(shown, Shown::ClientKey(it) if service.access.may_ring.contains(it));
+    may && rings_itself(callees, want).is_some()
 }
 
 /// Terminal and service, and what the client has shown for them.
@@ -103,15 +126,17 @@ fn choose<'a>(
         Some(id) => service.id == id,
     };
     let knocks = |service: &ListedService| match request.want {
-        Want::Connect => true,
+        Want::Connect | Want::RingNumber | Want::RingMail => true,
         Want::Knock => service.access.level == Level::Knock,
     };
     let mut fitting = reached.into_iter().filter(|it| wanted(it.0) && knocks(it.0));
     match (fitting.next(), fitting.next(), request.want) {
         (Some(one), None, _) | (Some(one), Some(_), Want::Knock) => Ok(one),
-        (Some(_), Some(_), Want::Connect) => Err(Refusal::NoService),
-        (None, _, Want::Knock) => Err(Refusal::NoService),
-        (None, _, Want::Connect) => Err(closed(services, request.service)),
+        (Some(_), Some(_), Want::Connect | Want::RingNumber | Want::RingMail)
+        | (None, _, Want::Knock) => Err(Refusal::NoService),
+        (None, _, Want::Connect | Want::RingNumber | Want::RingMail) => {
+            Err(closed(services, request.service))
+        }
     }
 }
 
@@ -154,7 +179,7 @@ fn identity(service: &ListedService, key: &PublicKey) -> Option<Identity> {
 
 #[cfg(test)]
 mod tests {
-    use ringback_proto::terminal::TerminalName;
+    use ringback_proto::terminal::{CallNumber, MailAddress, TerminalName};
 
     use super::*;
     use crate::config::Access;
@@ -199,6 +224,25 @@ mod tests {
         assert!(ask(&knock, &LEE, Want::Knock, None).is_ok(), "one of them stands for all");
         let open = [service(1, Level::Knock, &[]), service(2, Level::Open, &[LEE])];
         assert_eq!(ask(&open, &LEE, Want::Knock, None).unwrap_err(), Refusal::NoService);
+    }
+
+    #[test]
+    fn only_who_may_rings_by_itself_and_only_where_its_bearer_leads() {
+        let number = Callees::new(CallNumber::parse("+15550100777").ok(), None).unwrap();
+        let mail = Callees::new(None, MailAddress::parse("car7@fleet.example").ok()).unwrap();
+        let lee = Shown::ClientKey(Identity::parse("lee").unwrap());
+        let mut listed = service(1, Level::EndToEnd, &[LEE]);
+        for want in [Want::RingNumber, Want::RingMail] {
+            assert!(!may_ring_so(&listed, &lee, &number, want), "listed, and no more");
+        }
+        listed.access.may_ring.insert(Identity::parse("lee").unwrap());
+        let mallory = Shown::ClientKey(Identity::parse("mallory").unwrap());
+        assert!(may_ring_so(&listed, &lee, &number, Want::RingNumber));
+        assert!(may_ring_so(&listed, &lee, &mail, Want::RingMail));
+        assert!(!may_ring_so(&listed, &lee, &number, Want::RingMail));
+        assert!(!may_ring_so(&listed, &lee, &mail, Want::RingNumber));
+        assert!(!may_ring_so(&listed, &mallory, &number, Want::RingNumber));
+        assert!(may_ring_so(&listed, &mallory, &number, Want::Connect));
     }
 
     fn admits(level: Level, shown: Shown) -> bool {

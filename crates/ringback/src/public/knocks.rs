@@ -111,7 +111,7 @@ pub(super) mod tests {
     use ringback_proto::access_request::{Kid, SealingKey};
     use ringback_proto::secret::Secret;
     use ringback_proto::switchboard::{PublicKey, Terminal};
-    use ringback_proto::terminal::{CallNumber, Callee, ServiceId, TenantName, TerminalName};
+    use ringback_proto::terminal::{CallNumber, Callees, ServiceId, TenantName, TerminalName};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
     use tokio_util::task::TaskTracker;
@@ -236,7 +236,7 @@ pub(super) mod tests {
             name: TerminalName::parse("car.example").unwrap(),
             terminal: Arc::new(terminal),
             key: SealingKey { kid: Kid(7), epoch: 0, psk, hpke_public: None },
-            callee: Callee::Number(CallNumber::parse("+15550100777").unwrap()),
+            callees: Callees::new(CallNumber::parse("+15550100777").ok(), None).unwrap(),
             announce: ([192, 0, 2, 1], 7443).into(),
             routes: Vec::new(),
             services: vec![service],

@@ -20,9 +20,11 @@ use tracing::{debug, error, info, warn};
 
 use super::enrolment::{blocking, reread};
 use super::purse::Unpaid;
+use super::trying;
 use super::{Happening, Role};
 use crate::clock;
 use crate::config::{Directory, ListedTerminal};
+use crate::control::Said;
 use crate::keyring::{Keyring, keep_turned};
 use crate::keys::{KeyFault, TerminalKeys};
 use crate::limits::{PROVE_ASKED_SECONDS, RATCHETS_AT_ONCE, REPLACED_KEYS};
@@ -40,6 +42,17 @@ pub(super) struct Changing {
     turning: BTreeMap<Kid, Turning>,
 }
 
+/// One signal on the operator's own behalf.
+pub(super) struct Signaled {
+    pub(super) ring: RingId,
+    pub(super) kid: Kid,
+    /// The route's place.
+    pub(super) place: usize,
+    pub(super) ttl_seconds: u16,
+    /// Who is told what becomes of it.
+    pub(super) told: Option<mpsc::Sender<Said>>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Turning {
     UnderWay,
@@ -50,6 +63,11 @@ impl Changing {
     pub(super) fn new(keyring: Option<Keyring>, every: Duration) -> Self {
         let (proving, replaced) = (BTreeMap::new(), BTreeMap::new());
         Self { keyring, every, proving, replaced, turning: BTreeMap::new() }
+    }
+
+    /// Whether a proof of the key id's route is under way.
+    pub(super) fn is_proving(&self, kid: Kid) -> bool {
+        self.proving.contains_key(&kid)
     }
 
     /// Every key id that signals may be sealed for: those of the directory, and for a while those that
@@ -124,7 +142,8 @@ impl Role {
 
     /// Seals a probe and sends it by the first route.
     pub(super) fn probe(&mut self, ring: RingId, kid: Kid, ttl_seconds: u16) {
-        match self.try_probe(ring, kid, ttl_seconds) {
+        let signaled = Signaled { ring, kid, place: 0, ttl_seconds, told: None };
+        match self.signal(signaled, Purpose::Probe, ServiceId(0)) {
             Ok(()) => {
                 info!(%kid, "a terminal is rung to prove its route");
                 tell(self.changing.proving.get(&kid).and_then(Option::as_ref), Word::Rung);
@@ -147,20 +166,31 @@ impl Role {
         }
     }
 
-    fn try_probe(&mut self, ring: RingId, kid: Kid, ttl_seconds: u16) -> anyhow::Result<()> {
+    /// Charges, seals and sends one signal that no client has caused.
+    pub(super) fn signal(
+        &mut self,
+        signaled: Signaled,
+        purpose: Purpose,
+        service: ServiceId,
+    ) -> anyhow::Result<()> {
+        let Signaled { ring, kid, place, ttl_seconds, told } = signaled;
         let terminal = self.by_kid.get(&kid).context("no such key in the directory")?.clone();
+        let route = terminal.routes.get(place).context("no such route")?;
         let charge = Charge {
             kid,
             source: Source::of(Ipv4Addr::UNSPECIFIED.into()),
             tenant: terminal.terminal.tenant,
-            price: terminal.routes.first().map(|it| it.price).unwrap_or_default(),
+            price: route.price,
             call: Call::PROBE,
         };
         let paid = self.purse.pay(&charge)?;
-        let (signal, keys) = self.seal(&terminal, Purpose::Probe, ServiceId(0), ttl_seconds)?;
+        let wanted = (purpose, service, ttl_seconds);
+        let (signal, keys) = self.seal(&terminal, &route.named, wanted)?;
         self.switchboard.handle_event(Event::Sealed { ring, keys }, clock::now());
-        let route = terminal.routes.first().context("no such route")?;
-        self.transmit(route, &signal, (ring, ttl_seconds), &paid)
+        if let Some(told) = &told {
+            trying::tell_rung(told, &terminal, (place, service), ttl_seconds);
+        }
+        self.transmit(route, &signal, (ring, ttl_seconds), &paid, told)
     }
 
     /// Takes in what has come of a proof, unless it was given up before.
@@ -168,7 +198,7 @@ impl Role {
         // Who was not even rung has heard why.
         let Some(told) = self.changing.proving.remove(&kid) else { return };
         let Some(keyring) = self.changing.keyring.clone().filter(|_| answered) else {
-            warn!(%kid, "RB-UNPROVED: nobody has dialed back: see that the number is the terminal's");
+            warn!(%kid, "RB-UNPROVED: nobody has dialed back: see that the number or mail address is the terminal's");
             return tell(told.as_ref(), Word::NoAnswer);
         };
         let house = self.house.clone();

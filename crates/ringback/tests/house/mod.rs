@@ -41,6 +41,10 @@ pub struct House {
     pub log: &'static str,
     /// What carries the signals.
     pub carried: Carried,
+    /// What the terminal is rung by: its `number`, its `mail` or both, as both files say it.
+    pub rung_by: String,
+    /// The share of SMS that the operator loses.
+    pub loss: f64,
     terminal: SocketAddr,
     roles: Vec<(&'static str, Child)>,
 }
@@ -90,6 +94,8 @@ impl House {
             other,
             log: "debug",
             carried,
+            rung_by: "number = \"+15550100777\"".to_owned(),
+            loss: 0.0,
             terminal,
             roles,
         };
@@ -117,12 +123,13 @@ impl House {
     pub fn write_files(&self, service: &str) -> Result<()> {
         let Self { http, tls, proxy, dial_back, dns, operator, other, terminal, .. } = self;
         let Carried { public, private, routes, .. } = &self.carried;
+        let Self { rung_by, loss, .. } = self;
         let files = [
             ("smpp.password", "canary-of-sms".to_owned()),
             (
                 "operator.toml",
                 format!(
-                    "[operator]\nlisten = \"{operator}\"\n\
+                    "[operator]\nlisten = \"{operator}\"\nloss = {loss:?}\n\
                      delay = {{ kind = \"fixed\", seconds = 0.3 }}\n\
                      [[operator.accounts]]\nsystem_id = \"public\"\npassword = \"canary-of-sms\"\n\
                      [[operator.accounts]]\nsystem_id = \"private\"\npassword = \"canary-of-sms\"\n\
@@ -139,7 +146,7 @@ impl House {
                      [responder]\nlisten = \"{dns}\"\nzone = \"localhost\"\n\
                      addresses = \"127.0.0.1\"\n{public}\
                      [[terminal]]\nname = \"{NAME}\"\nkeys = \"patient.public.keys\"\n\
-                     number = \"+15550100777\"\nprivate_proxy = \"private.pub\"\nspares = 0\n\
+                     {rung_by}\nprivate_proxy = \"private.pub\"\nspares = 0\n\
                      {routes}[[terminal.service]]\n{service}\n"
                 ),
             ),
@@ -149,7 +156,7 @@ impl House {
                     "[private]\nidentity = \"private.key\"\nstate = \"private-state\"\n{private}\
                      [[public_proxy]]\nname = \"public\"\npublic_key = \"public.pub\"\n\
                      addresses = \"{dial_back}\"\n\
-                     [[terminal]]\nkeys = \"patient.private.keys\"\nnumber = \"+15550100777\"\n\
+                     [[terminal]]\nkeys = \"patient.private.keys\"\n{rung_by}\n\
                      public_proxies = \"public\"\n\
                      [[terminal.service]]\nid = 1\naddress = \"{terminal}\"\n\
                      [[terminal.service]]\nid = 2\naddress = \"{other}\"\n"
@@ -165,8 +172,18 @@ impl House {
 
     /// Ends a proxy without warning, and starts it again.
     pub async fn restart(&mut self, role: &'static str) -> Result<()> {
+        self.end(role).await?;
+        self.begin(role).await
+    }
+
+    /// Ends a role without warning.
+    pub async fn end(&mut self, role: &'static str) -> Result<()> {
         let place = self.roles.iter().position(|it| it.0 == role).context("no such role")?;
-        self.roles.remove(place).1.kill().await?;
+        Ok(self.roles.remove(place).1.kill().await?)
+    }
+
+    /// Starts a role that has been ended.
+    pub async fn begin(&mut self, role: &'static str) -> Result<()> {
         self.start(role, &["--config", &format!("{role}.toml")]).await
     }
 

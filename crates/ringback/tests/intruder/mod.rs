@@ -197,7 +197,7 @@ impl Intruder {
         if let Entry::Vacant(control) = control.entry(terminal) {
             let (signal, dialed) = self.seal(terminal, service)?;
             let listed = self.config.directory.find(&TERMINALS[terminal].0.parse()?);
-            let to = listed.context("no such terminal")?.callee.clone();
+            let to = listed.context("no such terminal")?.callees.first().clone();
             let valid_for = Duration::from_secs(60);
             let body = Body::Binary(signal);
             let _submission = self.transmitter.ring(Message { to, body, valid_for });
@@ -228,7 +228,7 @@ impl Intruder {
             ttl_seconds: 60,
             service: ServiceId(service),
             public_proxy: listed.announce,
-            callee: listed.callee.clone(),
+            callee: listed.callees.first().clone(),
             key: Secret::new(keys::random()?),
         };
         let (signal, keys) = seal(&request, &listed.key, keys::random()?)?;

@@ -44,16 +44,19 @@ pub(super) enum Origin {
 impl Modem {
     /// Adds something to do, once. What does not fit is found by the next listing.
     pub(super) fn add(&mut self, chore: Chore) {
-        if self.chores.contains(&chore) {
+        if !chore.is_awaited() && self.chores.contains(&chore) {
             return;
         }
         if MODEM_CHORES <= self.chores.len() {
-            self.unlisted = Some(self.terms.store);
+            self.unlisted.insert(chore.store().or(self.terms.store));
             return;
         }
         match chore {
-            // The network waits for it, and not for long.
-            Chore::Acknowledge | Chore::Decline => self.chores.push_front(chore),
+            // The network waits for it, and not for long; each message for its own.
+            Chore::Acknowledge | Chore::Decline => {
+                let behind = self.chores.iter().take_while(|it| it.is_awaited()).count();
+                self.chores.insert(behind, chore);
+            }
             Chore::Read(_)
             | Chore::Delete(_)
             | Chore::List(_)
@@ -71,6 +74,7 @@ impl Modem {
             self.add(Chore::Mode);
             self.add(Chore::Notices);
             self.add(Chore::List(self.terms.store));
+            self.unlisted.append(&mut self.declined);
         }
         if registers {
             self.add(Chore::Registration);
@@ -81,7 +85,7 @@ impl Modem {
     pub(super) fn ask_chore(&mut self, now: Instant) -> bool {
         if self.chores.is_empty()
             && self.handed.is_empty()
-            && let Some(store) = self.unlisted.take()
+            && let Some(store) = self.unlisted.pop_first()
         {
             self.chores.push_back(Chore::List(store));
         }
@@ -146,8 +150,10 @@ impl Modem {
         self.chores.retain(|it| it.store() != Some(store));
     }
 
-    pub(super) fn receive(&mut self, origin: Origin, line: &str) {
+    /// Takes in a message of so many octets, as the modem says, without the center's address.
+    pub(super) fn receive(&mut self, origin: Origin, length: Option<u16>, line: &str) {
         match Pdu::from_line(line).map(|it| it.tpdu) {
+            Err(_) if !has_length(line, length) && self.comes_again(origin) => {}
             Err(malformed) => self.drop_message(origin, Dropped::Malformed(malformed)),
             Ok(Tpdu::Deliver(deliver)) if deliver.user_data.is_part() => {
                 self.drop_message(origin, Dropped::Part);
@@ -169,8 +175,26 @@ impl Modem {
     }
 
     pub(super) fn declined(&mut self, handed: HandedId) {
-        let Some(origin) = self.handed.remove(&handed) else { return };
-        self.keep(origin);
+        match self.handed.remove(&handed) {
+            // Who declines once would decline the next moment, too.
+            Some(Origin::Slot(slot)) => drop(self.declined.insert(slot.store)),
+            Some(Origin::Direct) => self.keep(Origin::Direct),
+            None => {}
+        }
+    }
+
+    /// Has a message brought again of which the line has lost a part: once by its store, and as
+    /// long as the network repeats it.
+    fn comes_again(&mut self, origin: Origin) -> bool {
+        match origin {
+            Origin::Direct => self.keep(origin),
+            Origin::Slot(slot) if self.garbled == Some(slot) => return false,
+            Origin::Slot(slot) => {
+                self.garbled = Some(slot);
+                self.add(Chore::Read(slot));
+            }
+        }
+        true
     }
 
     fn hand(&mut self, origin: Origin, deliver: Deliver) {
@@ -213,7 +237,7 @@ impl Modem {
         match origin {
             Origin::Direct if self.terms.acknowledges => self.add(Chore::Decline),
             Origin::Direct => {}
-            Origin::Slot(slot) => self.unlisted = Some(slot.store),
+            Origin::Slot(slot) => drop(self.unlisted.insert(slot.store)),
         }
     }
 }
@@ -233,7 +257,19 @@ impl Chore {
         }
     }
 
+    /// Whether the network waits for it.
+    pub(super) fn is_awaited(self) -> bool {
+        matches!(self, Self::Acknowledge | Self::Decline)
+    }
+
     pub(super) fn is_registration(self) -> bool {
         matches!(self, Self::Registration | Self::LongTermRegistration)
     }
+}
+
+/// Whether a line has as many octets behind the center's address as the modem has said.
+fn has_length(line: &str, length: Option<u16>) -> bool {
+    let center = line.get(..2).and_then(|it| usize::from_str_radix(it, 16).ok());
+    let behind = center.and_then(|it| (line.len() / 2).checked_sub(1 + it));
+    line.len().is_multiple_of(2) && length.is_none_or(|it| behind == Some(it.into()))
 }

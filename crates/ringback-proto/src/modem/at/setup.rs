@@ -1,6 +1,6 @@
 //! Setting a modem up: from the first `AT` to the listing of what it has stored.
 //!
-//! A PIN is entered once in the life of the dialog, and only if the card has all its tries left
+//! A PIN is entered once in the life of the dialog, once more if the card was busy, and only if the card has all its tries left
 //! where it tells: three wrong ones lock it.
 
 use std::time::{Duration, Instant};
@@ -83,7 +83,7 @@ impl Modem {
 
     pub(super) fn step_unanswered(&mut self, step: Step, now: Instant) {
         if step == Step::Attention {
-            return self.step_again(step, now, MODEM_ATTENTION.1, Lost::Silent);
+            return self.step_again(step, (now, now), MODEM_ATTENTION.1, Lost::Silent);
         }
         self.start(now);
     }
@@ -93,12 +93,17 @@ impl Modem {
             && code.is_busy()
             && step != Step::EnterPin
         {
-            return self.step_again(step, now + MODEM_BUSY.0, MODEM_BUSY.1, Lost::Refused(code));
+            return self.step_again(
+                step,
+                (now, now + MODEM_BUSY.0),
+                MODEM_BUSY.1,
+                Lost::Refused(code),
+            );
         }
         match step {
             Step::Attention => match result {
                 Ok(()) => self.step(Step::Echo, now + MODEM_SETTLE),
-                Err(_) => self.step_again(step, now, MODEM_ATTENTION.1, Lost::Silent),
+                Err(_) => self.step_again(step, (now, now), MODEM_ATTENTION.1, Lost::Silent),
             },
             Step::Echo => {
                 self.terms.quiet = result.is_ok();
@@ -112,8 +117,10 @@ impl Modem {
             },
             Step::EnterPin => match result {
                 Ok(()) => self.step(Step::Card, now + MODEM_BUSY.0),
-                Err(code) if code.is_busy() => {
+                // It was not looked at; but a card that is busy for ever must not be asked for ever.
+                Err(code) if code.is_busy() && !self.pin_repeated => {
                     (self.pin_entered, self.pin_refused) = (false, false);
+                    self.pin_repeated = true;
                     self.step(Step::Card, now + MODEM_BUSY.0);
                 }
                 Err(_) => self.lose(Lost::PinRefused, now),
@@ -155,7 +162,12 @@ impl Modem {
             (Some(Card::Pin), _) if self.config.pin.is_none() => self.lose(Lost::PinWanted, now),
             // It has taken the PIN and has not yet noticed.
             (Some(Card::Pin), _) if self.pin_entered => {
-                self.step_again(Step::Card, now + MODEM_BUSY.0, MODEM_BUSY.1, Lost::PinRefused);
+                self.step_again(
+                    Step::Card,
+                    (now, now + MODEM_BUSY.0),
+                    MODEM_BUSY.1,
+                    Lost::PinRefused,
+                );
             }
             (Some(Card::Pin), _) if self.pin_refused => self.lose(Lost::PinRefused, now),
             (Some(Card::Pin), _) => self.step(Step::PinTries, now),
@@ -193,13 +205,13 @@ impl Modem {
         self.state = State::Starting { step, at, tries: 0 };
     }
 
-    fn step_again(&mut self, step: Step, at: Instant, most: u8, lost: Lost) {
+    fn step_again(&mut self, step: Step, (now, at): (Instant, Instant), most: u8, lost: Lost) {
         let tries = match self.state {
             State::Starting { tries, .. } => tries + 1,
             State::Resting { .. } | State::Opening | State::Ready { .. } | State::Ended => 1,
         };
         if most <= tries {
-            return self.lose(lost, at);
+            return self.lose(lost, now);
         }
         self.state = State::Starting { step, at, tries };
     }

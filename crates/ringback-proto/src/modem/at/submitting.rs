@@ -18,12 +18,27 @@ pub(super) const ESCAPE: u8 = 0x1b;
 pub(super) struct Turn {
     pub(super) submission: Submission,
     pub(super) not_before: Instant,
+    /// It was taken back, or nobody waits for it any more, while its turn had begun.
+    pub(super) unwanted: bool,
     tries: u8,
+}
+
+/// What has happened to a message since its turn began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Overtaken {
+    Unwanted,
+    Expired,
+}
+
+fn overtaken(turn: &Turn, now: Instant) -> Option<Overtaken> {
+    let expired = turn.submission.until <= now;
+    let overtaken = if turn.unwanted { Overtaken::Unwanted } else { Overtaken::Expired };
+    (turn.unwanted || expired).then_some(overtaken)
 }
 
 impl Turn {
     pub(super) fn new(submission: Submission, now: Instant) -> Self {
-        Self { submission, not_before: now, tries: 0 }
+        Self { submission, not_before: now, unwanted: false, tries: 0 }
     }
 }
 
@@ -60,6 +75,9 @@ impl Modem {
             self.try_again(id, turn, Failure::Refused(code), now);
             return self.start(now);
         }
+        if let Some(overtaken) = overtaken(&turn, now) {
+            return self.overtaken(id, overtaken);
+        }
         let Ok((_, length)) = self.pdu(&turn.submission, now).encode() else {
             return self.fail(id, Failure::Unfit);
         };
@@ -72,9 +90,13 @@ impl Modem {
         let Some(Asked { what: Asking::Submit { id, turn, .. }, .. }) = self.asked.take() else {
             return;
         };
+        if let Some(overtaken) = overtaken(&turn, now) {
+            self.break_off(now);
+            return self.overtaken(id, overtaken);
+        }
         // The same message, but for what is left of its validity: its length does not change.
         let Ok((octets, _)) = self.pdu(&turn.submission, now).encode() else {
-            self.output.push_back(vec![ESCAPE]);
+            self.break_off(now);
             return self.fail(id, Failure::Unfit);
         };
         let mut digits = String::with_capacity(octets.len() * 2 + 1);
@@ -105,15 +127,30 @@ impl Modem {
             Ok(()) => Code::Unnamed,
             Err(code) => code,
         };
-        let refused = Failure::Refused(code);
-        match code.remedy() {
-            Remedy::Never | Remedy::Elsewhere => self.fail(id, refused),
-            Remedy::Unknown if given => self.commands.push_back(Command::Unknown(id)),
-            Remedy::Unknown | Remedy::Again => self.try_again(id, turn, refused, now),
-            Remedy::Settings => {
-                self.try_again(id, turn, refused, now);
-                self.start(now);
-            }
+        let (refused, remedy) = (Failure::Refused(code), code.remedy());
+        if given && !code.proves_refusal() {
+            self.commands.push_back(Command::Unknown(id));
+        } else if matches!(remedy, Remedy::Never | Remedy::Elsewhere) {
+            self.fail(id, refused);
+        } else {
+            self.try_again(id, turn, refused, now);
+        }
+        if remedy == Remedy::Settings {
+            self.start(now);
+        }
+    }
+
+    /// Tells the modem that the message it asks for does not come, and awaits what it says to that.
+    fn break_off(&mut self, now: Instant) {
+        self.output.push_back(vec![ESCAPE]);
+        let until = now + MODEM_PROMPT;
+        self.asked = Some(Asked { what: Asking::BrokenOff, text: String::new(), until });
+    }
+
+    fn overtaken(&mut self, id: SubmissionId, overtaken: Overtaken) {
+        match overtaken {
+            Overtaken::Unwanted => {}
+            Overtaken::Expired => self.fail(id, Failure::Expired),
         }
     }
 
@@ -125,6 +162,9 @@ impl Modem {
         failure: Failure,
         now: Instant,
     ) {
+        if turn.unwanted {
+            return;
+        }
         if MODEM_TRIES <= turn.tries {
             return self.fail(id, failure);
         }

@@ -12,7 +12,7 @@ use crate::limits;
 use crate::refusal::{Budget, Refusal};
 use crate::terminal::ServiceId;
 
-use super::{CallEnd, Calling, ClientId, Ladder, Ledger, Line, OpenCall, Rung};
+use super::{CallEnd, Calling, ClientId, Ladder, Ledger, Line, OpenCall, Rung, Step};
 use crate::switchboard::{Call, Command, Over, RingId, TunnelId};
 
 impl Line {
@@ -43,10 +43,13 @@ impl Line {
         match rung.over {
             Over::Route(route) => {
                 let Calling::Routes(ladder) = &mut self.calling else { return };
-                ladder.failed(route, retry, now);
+                if ladder.failed(route, retry, now) {
+                    self.route_failed(route, now, ledger);
+                }
                 self.climb(now, ledger);
             }
             Over::Tunnel { .. } => self.wait_no_more(now, ledger),
+            Over::Client(client) => self.own_ring_failed(client, Refusal::Unringable, ledger),
         }
     }
 
@@ -59,19 +62,22 @@ impl Line {
         now: Instant,
         ledger: &mut Ledger,
     ) {
-        let by_route = |it: &Rung| matches!(it.over, Over::Route(_)) && it.outstanding;
-        if !self.rings.get(&ring).is_some_and(by_route) {
+        let costs = |it: &Rung| !matches!(it.over, Over::Tunnel { .. }) && it.outstanding;
+        if !self.rings.get(&ring).is_some_and(costs) {
             return;
         }
 
         let Some(rung) = self.consume(ring, ledger) else { return };
+        let refusal = Refusal::Overspent(budget, wait);
+        if let Over::Client(client) = rung.over {
+            return self.own_ring_failed(client, refusal, ledger);
+        }
         // Of a call whose first signal has not left there is nothing to tell.
         if self.call.as_ref().is_some_and(|it| it.signals == 1) {
             self.call = None;
         }
         let Calling::Routes(ladder) = &mut self.calling else { return };
         ladder.silence();
-        let refusal = Refusal::Overspent(budget, wait);
         let whose = (budget == Budget::Client).then(|| rung.admitted.source());
         ladder.denied = Some((refusal, whose));
         self.call(now, ledger);
@@ -82,6 +88,9 @@ impl Line {
         if self.queue.is_empty() {
             return self.hush(ledger);
         }
+        if self.rung_for().next().is_none() {
+            return self.rest(ledger);
+        }
 
         if let Calling::Nobody = self.calling {
             self.wait_or_ring(now, ledger);
@@ -89,17 +98,20 @@ impl Line {
 
         if let Calling::Routes(ladder) = &self.calling
             && ladder.is_spent()
-            && !self.rings.values().any(|it| it.outstanding)
+            && !self.rings.values().any(|it| it.outstanding && !matches!(it.over, Over::Client(_)))
         {
             let (refusal, whose) = ladder.denied.unwrap_or((Refusal::Unringable, None));
-            let concerned = |id: &ClientId| {
-                let source = self.clients.get(id).map(|it| it.admitted.source());
-                whose.is_none_or(|it| source == Some(it))
-            };
-            let clients: Vec<ClientId> = self.queue.iter().copied().filter(concerned).collect();
+            let concerned = self.rung_for().filter(|(_, client)| {
+                let source = client.admitted.source();
+                whose.is_none_or(|it| source == it)
+            });
+            let clients: Vec<ClientId> = concerned.map(|(id, _)| id).collect();
             clients.into_iter().for_each(|id| self.refuse(id, refusal, ledger));
             if self.queue.is_empty() {
                 return self.hush(ledger);
+            }
+            if self.rung_for().next().is_none() {
+                return self.rest(ledger);
             }
             // Whoever is left comes from elsewhere: another source pays for their ring.
             self.ring_by_routes(now, ledger);
@@ -120,7 +132,7 @@ impl Line {
     pub(super) fn lose_rings_over(&mut self, tunnel: TunnelId) {
         let over = |it: &&mut Rung| match it.over {
             Over::Tunnel { tunnel: carrier, spare: _ } => carrier == tunnel,
-            Over::Route(_) => false,
+            Over::Route(_) | Over::Client(_) => false,
         };
         self.rings.values_mut().filter(over).for_each(|it| it.outstanding = false);
     }
@@ -134,37 +146,54 @@ impl Line {
 
     /// Starts at the first route, for all who are in the queue by now.
     pub(super) fn ring_by_routes(&mut self, now: Instant, ledger: &mut Ledger) {
-        let patience = self.queue.iter().filter_map(|id| self.clients.get(id));
-        let Some(ends_at) = patience.map(|it| it.give_up_at).max() else { return };
+        let Some(ends_at) = self.rung_for().map(|(_, it)| it.give_up_at).max() else { return };
         self.withdraw(ledger);
         self.end_call(CallEnd::Abandoned, ledger);
-        self.calling = Calling::Routes(Ladder::new(Arc::clone(&self.terminal), ends_at, now));
+        let order = ledger.standings.order(&self.terminal, now);
+        let ladder = Ladder::new(Arc::clone(&self.terminal), order, ends_at, now);
+        self.calling = Calling::Routes(ladder);
         self.climb(now, ledger);
     }
 
-    /// Sends the signal that is due, if one is, on behalf of whoever has waited longest.
+    /// Sends the signal that is due, if one is, and notes what fails for want of one.
     pub(super) fn climb(&mut self, now: Instant, ledger: &mut Ledger) {
+        while self.rung_for().next().is_some()
+            && let Calling::Routes(ladder) = &mut self.calling
+            && let Some(step) = ladder.step(now)
+        {
+            match step {
+                Step::Signal { route, attempt } => return self.signal(route, attempt, now, ledger),
+                Step::Held { route } => self.route_held(route, now, ledger),
+                Step::Failed { route } => self.route_failed(route, now, ledger),
+            }
+        }
+    }
+
+    /// Sends a signal by a route, on behalf of whoever has waited longest.
+    fn signal(&mut self, route: usize, attempt: usize, now: Instant, ledger: &mut Ledger) {
+        let Some((_, client)) = self.rung_for().next() else { return };
+        let (service, session) = (client.service, Some(client.session));
+        let admitted = Arc::clone(&client.admitted);
         let Calling::Routes(ladder) = &mut self.calling else { return };
-        let Some(client) = self.queue.front().and_then(|id| self.clients.get(id)) else { return };
-        let Some(step) = ladder.step(now) else { return };
         let rung = Rung {
-            over: Over::Route(step.route),
-            service: client.service,
+            over: Over::Route(route),
+            service,
             client: None,
-            admitted: Arc::clone(&client.admitted),
+            admitted,
             keys: None,
             sent_at: now,
             until: ladder.ends_at(),
+            held: true,
             outstanding: true,
         };
-        let session = Some(client.session);
         if ledger.is_full_for(self.id) {
-            return;
+            // As if it were lost: there is no bearer to wait for.
+            return ladder.taken(route, now);
         }
         let call = self.call.get_or_insert_with(|| OpenCall { id: ledger.next_call(), signals: 0 });
         call.signals += 1;
         let call = Call { id: call.id, signal: call.signals };
-        self.ring(rung, session, (step.attempt, Some(call)), now, ledger);
+        self.ring(rung, session, (attempt, Some(call)), now, ledger);
     }
 
     /// Tells how the call has ended, if one was made.
@@ -187,8 +216,8 @@ impl Line {
         let until = now + limits::TUNNEL_RING_TTL;
         let rung = |spare, client, service, admitted| {
             let over = Over::Tunnel { tunnel, spare };
-            let (keys, sent_at, outstanding) = (None, now, true);
-            Rung { over, service, client, admitted, keys, sent_at, until, outstanding }
+            let (keys, sent_at, held, outstanding) = (None, now, false, true);
+            Rung { over, service, client, admitted, keys, sent_at, until, held, outstanding }
         };
         let covered = |id| self.rings.values().any(|it| it.client == Some(id) && it.outstanding);
         let uncovered = self.queue.iter().copied().filter(|id| !covered(*id));
@@ -221,9 +250,24 @@ impl Line {
     pub(super) fn hush(&mut self, ledger: &mut Ledger) {
         self.end_call(CallEnd::Abandoned, ledger);
         self.calling = Calling::Nobody;
-        let spare = |it: &Rung| matches!(it.over, Over::Tunnel { spare: true, .. });
+        self.forget_rings(ledger, |over| match over {
+            Over::Route(_) => true,
+            Over::Tunnel { tunnel: _, spare } => !spare,
+            Over::Client(_) => false,
+        });
+    }
+
+    /// Rings no more by routes: whoever is in the queue rings by itself.
+    fn rest(&mut self, ledger: &mut Ledger) {
+        self.end_call(CallEnd::Abandoned, ledger);
+        self.calling = Calling::Nobody;
+        self.forget_rings(ledger, |over| matches!(over, Over::Route(_)));
+    }
+
+    /// Gives up the rings that leave so.
+    pub(super) fn forget_rings(&mut self, ledger: &mut Ledger, so: impl Fn(Over) -> bool) {
         let rings: Vec<RingId> =
-            self.rings.iter().filter(|(_, it)| !spare(it)).map(|(ring, _)| *ring).collect();
+            self.rings.iter().filter(|(_, it)| so(it.over)).map(|(ring, _)| *ring).collect();
         rings.into_iter().for_each(|ring| self.forget(ring, ledger));
     }
 
@@ -258,10 +302,14 @@ impl Line {
     /// Until when a dial-back that was rung over a tunnel is awaited: counted from its ring, so
     /// that one that was lost delays nobody who comes later.
     fn dial_back_awaited_until(&self, now: Instant) -> Option<Instant> {
+        self.dial_back_worth_awaiting_until().filter(|until| now < *until)
+    }
+
+    /// The same, be it over or not.
+    pub(super) fn dial_back_worth_awaiting_until(&self) -> Option<Instant> {
         let awaited = |it: &&Rung| it.outstanding && matches!(it.over, Over::Tunnel { .. });
         let latest = self.rings.values().filter(awaited).map(|it| it.sent_at).max()?;
-        let until = latest + limits::TUNNEL_RING_PATIENCE;
-        (now < until).then_some(until)
+        Some(latest + limits::TUNNEL_RING_PATIENCE)
     }
 
     /// How many spares are missing, those counted that have been rung.
@@ -276,7 +324,7 @@ impl Line {
         wanted.saturating_sub(self.standbys() + coming)
     }
 
-    fn ring(
+    pub(super) fn ring(
         &mut self,
         rung: Rung,
         session: Option<SessionId>,

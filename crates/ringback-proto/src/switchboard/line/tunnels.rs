@@ -7,9 +7,11 @@ use crate::hello::{self, Outcome};
 use crate::limits;
 use crate::refusal::Refusal;
 
-use super::{CallEnd, Calling, Client, Duty, Ledger, Line, Paired, PublicKey, Tunnel, Waiting};
+use super::{
+    CallEnd, Calling, Client, Duty, Ledger, Line, OwnRings, Paired, PublicKey, Tunnel, Waiting,
+};
 use crate::switchboard::paired::Heard;
-use crate::switchboard::{ClientId, Command, RingId, TunnelId};
+use crate::switchboard::{ClientId, Command, Over, RingId, TunnelId};
 
 impl Line {
     /// Lets in whoever proves to have opened the signal of `ring`; a hello that proves less costs
@@ -33,6 +35,9 @@ impl Line {
         };
         let Some(mut rung) = self.consume(ring, ledger) else { return };
         rung.withdraw(ring, ledger);
+        if let Over::Route(route) = rung.over {
+            self.route_answered(route, rung.held, now, ledger);
+        }
 
         let connected = outcome == Outcome::Connected;
         let refusal = Refusal::of(outcome);
@@ -42,7 +47,12 @@ impl Line {
         let fits = |id: &&ClientId| {
             !connected || self.clients.get(id).is_some_and(|it| it.service == rung.service)
         };
-        let client = self.queue.iter().find(fits).copied();
+        // Whoever has sent the signal comes first.
+        let sender = match rung.over {
+            Over::Client(id) => self.queue.iter().find(|it| **it == id).filter(fits),
+            Over::Route(_) | Over::Tunnel { .. } => None,
+        };
+        let client = sender.or_else(|| self.queue.iter().find(fits)).copied();
         let kept = !connected && self.keeps(&heard.peer);
         if client.is_none() && refusal.is_none() && !kept {
             self.end_call(CallEnd::Answered, ledger);
@@ -153,7 +163,8 @@ impl Line {
         now: Instant,
         ledger: &mut Ledger,
     ) {
-        let Some(client) = self.unsplice(id, tunnel, ledger) else { return };
+        let Some(mut client) = self.unsplice(id, tunnel, ledger) else { return };
+        client.own = client.own.map(|_| OwnRings::new(now));
         self.lose_rings_over(tunnel);
         let given_up = client.give_up_at <= now;
         if given_up || stopping {
@@ -262,14 +273,15 @@ impl Line {
     /// Puts a client whose tunnel came to nothing back where it stood, and rings its routes unless
     /// another standby takes it: what was asked for over that tunnel may have gone with it.
     fn requeue(&mut self, client: ClientId, now: Instant, ledger: &mut Ledger) {
-        let Some(arrived_at) = self.clients.get(&client).map(|it| it.arrived_at) else { return };
+        let Some(it) = self.clients.get(&client) else { return };
+        let (arrived_at, rings_itself) = (it.arrived_at, it.own.is_some());
         let earlier =
             |id: &ClientId| self.clients.get(id).is_some_and(|it| it.arrived_at < arrived_at);
         let place = self.queue.partition_point(earlier);
         self.queue.insert(place, client);
         self.use_standbys(now, ledger);
         let ringing = matches!(self.calling, Calling::Routes(_));
-        if !self.queue.is_empty() && !ringing {
+        if !self.queue.is_empty() && !ringing && !rings_itself {
             self.ring_by_routes(now, ledger);
         }
     }
