@@ -73,6 +73,14 @@ pub(crate) fn bench() -> Result<()> {
     Ok(())
 }
 
+/// Measures how fast the SMPP bearer and other clients submit to one foreign message center.
+pub(crate) fn smpp() -> Result<()> {
+    println!("{}", machine()?);
+    let test = "how_many_submissions_in_a_second_beside_other_clients";
+    let words = ["test", "--release", "--package", "ringback-bearer", "--test", "smpp_peers", "--"];
+    cargo(&words).args(&["--ignored", "--nocapture", "--exact", test]).run()
+}
+
 /// Makes the accesses, one demo each, and judges them.
 fn measure(place: &str, flags: &[&str]) -> Result<Figures> {
     let ringback = target().join("release/ringback");

@@ -25,7 +25,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   deny     checks licenses, bans and sources of all dependencies [--advisories: those too]
   fuzz     each decoder against what nobody would write [SECONDS [NAME]: for so long, that one]
   ci       all that must be true of a change: format, lints, tidy, deny, test, fuzz, the demo once
-  bench    our own overhead on loopback and in the lab, if the machine is quiet enough";
+  bench    our own overhead on loopback and in the lab, if the machine is quiet enough;
+           bench smpp: submissions a second, ours beside other clients";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         ["fuzz", seconds, name] => fuzz::fuzz(Some(seconds), Some(name)),
         ["ci"] => ci(),
         ["bench"] => bench::bench(),
+        ["bench", "smpp"] => bench::smpp(),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(64);

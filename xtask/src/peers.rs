@@ -13,10 +13,11 @@ use crate::target;
 use crate::tool::tool;
 
 /// Debian's packages, and a file that each brings: a program, or a path with at most one `*`.
-const DEBIAN: [(&str, &str); 28] = [
+const DEBIAN: [(&str, &str); 31] = [
     ("chromium", "chromium"),
     ("conntrack", "conntrack"),
     ("curl", "curl"),
+    ("dbus", "dbus-daemon"),
     ("dnsutils", "dig"),
     ("dovecot-imapd", "/usr/lib/dovecot/imap"),
     ("dovecot-lmtpd", "/usr/lib/dovecot/lmtp"),
@@ -27,7 +28,9 @@ const DEBIAN: [(&str, &str); 28] = [
     ("gammu", "gammu"),
     ("iproute2", "ip"),
     ("iputils-ping", "ping"),
+    ("kannel", "bearerbox"),
     ("knot-dnsutils", "kdig"),
+    ("modemmanager", "ModemManager"),
     ("nftables", "nft"),
     ("nodejs", "node"),
     ("npm", "npm"),

@@ -16,9 +16,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 mod health;
+pub mod http;
 pub mod limits;
 pub mod mail;
 pub mod modem;
+pub mod modem_manager;
 pub mod smpp;
 mod sms;
 mod tls;
@@ -33,8 +35,12 @@ pub enum Bearer {
     Smpp(smpp::Config),
     /// SMS by a modem of our own.
     Modem(modem::Config),
+    /// SMS by a modem that ModemManager looks after.
+    ModemManager(modem_manager::Config),
     /// E-mail by way of a submission server and a mailbox.
     Mail(mail::Config),
+    /// SMS by way of a provider's HTTP API.
+    Http(http::Config),
 }
 
 /// Sends messages. Clones share one queue.
@@ -101,6 +107,9 @@ pub enum Failure {
     /// It stopped being worth delivering before it could be sent.
     #[error("the bearer could not send it in time")]
     Expired,
+    /// The bearer has no way to the operator now, and has waited long enough for one.
+    #[error("the bearer has no way to the operator")]
+    Down,
     /// This bearer cannot carry such a message.
     #[error("the bearer cannot carry it: {0}")]
     Unsendable(&'static str),
@@ -114,6 +123,9 @@ pub enum Failure {
         /// When to come back to this number, if the operator is to be left alone.
         retry_after: Option<Duration>,
     },
+    /// The operator cannot reach the terminal now, and has not kept it.
+    #[error("the operator cannot reach the terminal now")]
+    Unreachable,
     /// The operator took it and could not deliver it.
     #[error("the operator could not deliver it")]
     Undelivered,
@@ -162,7 +174,9 @@ impl Bearer {
         let health = match self {
             Self::Smpp(config) => smpp::start(config, ends),
             Self::Modem(config) => modem::start(config, ends),
+            Self::ModemManager(config) => modem_manager::start(config, ends),
             Self::Mail(config) => mail::start(config, ends),
+            Self::Http(config) => http::start(config, ends),
         };
         (Transmitter { orders }, Receiver { heard }, health)
     }
@@ -204,7 +218,12 @@ impl Failure {
         match self {
             Self::Unsendable(_) => true,
             Self::Refused { permanent, .. } => *permanent,
-            Self::Full | Self::Expired | Self::Undelivered | Self::ShutDown => false,
+            Self::Full
+            | Self::Expired
+            | Self::Down
+            | Self::Unreachable
+            | Self::Undelivered
+            | Self::ShutDown => false,
         }
     }
 
@@ -214,7 +233,9 @@ impl Failure {
             Self::Refused { retry_after, .. } => *retry_after,
             Self::Full
             | Self::Expired
+            | Self::Down
             | Self::Unsendable(_)
+            | Self::Unreachable
             | Self::Undelivered
             | Self::ShutDown => None,
         }

@@ -56,6 +56,60 @@ pub const MAIL_KEEPALIVE_AGAIN: Duration = Duration::from_secs(10);
 /// Questions without an answer; then the connection is lost.
 pub const MAIL_KEEPALIVE_TRIES: u32 = 3;
 
+// HTTP APIs for SMS.
+
+/// Times a message is posted while the API refuses it for now; then it has failed.
+pub const HTTP_TRIES: u32 = 4;
+/// How long a message rests before it is posted again, if the API does not say.
+pub const HTTP_AGAIN: Duration = Duration::from_secs(2);
+/// How long to leave an API alone that cannot be connected to: the first pause, and the longest.
+pub const HTTP_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
+/// How long an API may want to be left alone; if it wants more, this is told.
+pub const HTTP_RETRY_AFTER: Duration = Duration::from_secs(3600);
+/// How long an API may take for an answer; then nobody knows whether it has the message.
+pub const HTTP_ANSWER: Duration = Duration::from_secs(15);
+/// Octets of an API's answer; of a longer one nothing is believed but its status.
+pub const HTTP_ANSWER_OCTETS: usize = 64 * 1024;
+/// Fields of the head of a request or of an answer; one with more is not read.
+pub const HTTP_FIELDS: usize = 64;
+/// Octets of the head of a request or of an answer; a longer one ends the connection.
+pub const HTTP_HEAD_OCTETS: usize = 16 * 1024;
+/// Messages that may still be taken back; the newest is not if there are more.
+pub const HTTP_RECALLABLE: usize = 256;
+/// Octets of a post by a provider; a longer one is rejected.
+pub const HTTP_POST_OCTETS: usize = 8 * 1024;
+/// Connections to the webhook; the next ones wait until one has ended.
+pub const HTTP_CONNECTIONS: usize = 64;
+/// Posts over one connection; the next has a new connection.
+pub const HTTP_POSTS_PER_CONNECTION: u32 = 32;
+/// How long TLS, a head or a post may take; then the connection is closed.
+pub const HTTP_READ: Duration = Duration::from_secs(5);
+/// How long a connection to the webhook may last; then it is closed, and the provider posts again.
+pub const HTTP_CONNECTION: Duration = Duration::from_secs(60);
+/// How long to wait before a port that somebody else holds is tried again.
+pub const HTTP_LISTEN_AGAIN: Duration = Duration::from_secs(5);
+
+// ModemManager; what it shares with a modem of our own is in `ringback_proto::limits`.
+
+/// How long ModemManager may take for an ordinary answer; then the bus is connected anew.
+pub const MANAGER_ANSWER: Duration = Duration::from_secs(30);
+/// How long it may take to enable a modem; then that is tried again later.
+pub const MANAGER_ENABLE: Duration = Duration::from_secs(90);
+/// How long it may take to send a message; then its fate is unknown.
+pub const MANAGER_SUBMIT: Duration = Duration::from_secs(120);
+/// How long a modem may look for a network before that is told.
+pub const MANAGER_SEARCH: Duration = Duration::from_secs(20);
+/// How long what was heard is left in the store: ModemManager 1.20 misses what comes while it deletes
+/// (until it enables the modem again), and one message often comes close behind another.
+pub const MANAGER_DELETES_AFTER: Duration = Duration::from_secs(2);
+/// Octets of a message heard: those of one SMS in its longest form; a longer one is deleted.
+pub const MANAGER_MESSAGE_OCTETS: usize = 640;
+
+// SMPP.
+
+/// Hosts of one account; a configuration with more is refused.
+pub const SMPP_HOSTS: usize = 4;
+
 // E-mail that fails.
 
 /// Times a mail is fetched alone that cannot be fetched; then it is passed over.

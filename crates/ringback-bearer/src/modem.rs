@@ -19,12 +19,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
-use crate::health::{Health, Reporter, Verdict};
+use crate::health::{Health, Reporter};
 use crate::{Body, Delivery, Ends, Failure, Heard, Message, Order, sms, tell};
 use port::Port;
 use reports::Reports;
 
 mod port;
+mod report;
 mod reports;
 
 /// Where a modem is, and what its dialog needs.
@@ -82,7 +83,7 @@ impl Config {
 }
 
 pub(crate) fn start(config: Config, ends: Ends<'_>) -> Health {
-    let (reporter, health) = Reporter::new(&["port"]);
+    let (reporter, health) = Reporter::new(&report::LOOKS_AT);
     let Ends { tasks, shutdown, orders, hearing } = ends;
     let span = info_span!("modem", device = %config.device.display());
     let driver = Driver {
@@ -188,6 +189,7 @@ impl Driver {
             port::Happened::Wrote => {}
             port::Happened::Broke(cause) => {
                 warn!(error = %cause, "no port to the modem");
+                report::no_port(&cause, &self.reporter);
                 self.modem.handle_event(Event::Closed, now);
             }
         }
@@ -201,6 +203,7 @@ impl Driver {
     }
 
     fn obey(&mut self) {
+        report::condition(self.modem.condition(), &self.reporter);
         while let Some(octets) = self.modem.poll_output() {
             self.port.write(&octets);
         }
@@ -210,7 +213,7 @@ impl Driver {
                 Command::Close(lost) => self.close(lost),
                 Command::Ready => {
                     info!("ready");
-                    self.reporter.found("port", Verdict::Good, "the modem answers");
+                    report::ready(&self.reporter);
                 }
                 Command::Submitted(id, reference) => self.submitted(id, reference),
                 Command::Unknown(id) => self.tell_last(id, Delivery::Unknown),
@@ -240,7 +243,7 @@ impl Driver {
     }
 
     fn close(&mut self, lost: Lost) {
-        self.reporter.found("port", Verdict::Bad, lost.to_string());
+        report::lost(lost, &self.reporter);
         match lost {
             Lost::ShutDown => info!("closed"),
             // Somebody must act: trying again will not help.

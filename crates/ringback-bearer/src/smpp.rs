@@ -20,23 +20,34 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
 pub use crate::Tls;
-use crate::health::{Health, Reporter, Verdict};
+use crate::health::Health;
 use crate::{Body, Delivery, Ends, Failure, Heard, Message, Order, sms, tell};
 use connection::Connection;
-use receipts::Receipts;
+use receipts::{Receipts, Taken};
+use report::Report;
 
 mod connection;
 mod receipts;
+mod report;
 
 /// Where the message center is, and the account there.
 #[derive(Debug)]
 pub struct Config {
+    /// The hosts of the account, used one at a time: the next when one fails.
+    pub hosts: Vec<Host>,
+    /// The account.
+    pub account: link::Config,
+    /// Whether messages that nobody wants any more are recalled.
+    pub cancel: bool,
+}
+
+/// One host of a message center.
+#[derive(Clone, Debug)]
+pub struct Host {
     /// `host:port`; the name is looked up again for each connection.
     pub address: String,
     /// TLS, unless the way to the operator is protected otherwise.
     pub tls: Option<Tls>,
-    /// The account.
-    pub account: link::Config,
 }
 
 struct Driver {
@@ -47,12 +58,20 @@ struct Driver {
     hearing: mpsc::Sender<Heard>,
     link: Link,
     connection: Connection,
-    stories: BTreeMap<SubmissionId, mpsc::Sender<Delivery>>,
+    stories: BTreeMap<SubmissionId, Story>,
     receipts: Receipts,
     to_hand: VecDeque<(HandedId, Heard)>,
     next_submission: u64,
     stopping: bool,
-    reporter: Reporter,
+    /// Which host the connection is to.
+    host: usize,
+    report: Report,
+}
+
+/// Who wants to know of a submission, and whom it is for.
+struct Story {
+    progress: mpsc::Sender<Delivery>,
+    destination: Address,
 }
 
 enum Happened {
@@ -66,6 +85,8 @@ enum Happened {
     Hearing {
         open: bool,
     },
+    /// Nobody wants a message any more that the operator has taken.
+    Forsaken(Taken),
 }
 
 impl Config {
@@ -73,14 +94,16 @@ impl Config {
     pub fn new(address: String, bind: Bind, source: Address) -> Self {
         // The only chance here is when to reconnect: the hasher's seed is random enough for it.
         let seed = RandomState::new().hash_one(&address);
-        Self { address, tls: None, account: link::Config::new(bind, source, seed) }
+        let hosts = vec![Host { address, tls: None }];
+        Self { hosts, account: link::Config::new(bind, source, seed), cancel: true }
     }
 }
 
-pub(crate) fn start(config: Config, ends: Ends<'_>) -> Health {
-    let (reporter, health) = Reporter::new(&["bind"]);
+pub(crate) fn start(mut config: Config, ends: Ends<'_>) -> Health {
+    let (report, health) = Report::new(&config.account.bind);
     let Ends { tasks, shutdown, orders, hearing } = ends;
-    let span = info_span!("smpp", center = %config.address);
+    let span = info_span!("smpp", account = config.account.bind.system_id.as_str());
+    config.account.hosts = config.hosts.len();
     let driver = Driver {
         link: Link::new(config.account.clone(), Instant::now().into_std()),
         config,
@@ -94,7 +117,8 @@ pub(crate) fn start(config: Config, ends: Ends<'_>) -> Health {
         to_hand: VecDeque::new(),
         next_submission: 0,
         stopping: false,
-        reporter,
+        host: 0,
+        report,
     };
     tasks.spawn(driver.run().instrument(span));
     health
@@ -105,6 +129,7 @@ impl Driver {
         let mut orders_open = true;
         loop {
             self.obey();
+            self.report.look(&self.link);
             if self.link.is_ended() {
                 return self.end();
             }
@@ -122,6 +147,9 @@ impl Driver {
                 Happened::OrdersEnded => orders_open = false,
                 Happened::Connection(happened) => self.connection_happened(happened),
                 Happened::Hearing { open } => self.hand(open),
+                Happened::Forsaken(Taken { message_id, destination }) => {
+                    self.link.handle_event(Event::Cancel { message_id, destination }, now);
+                }
             }
             // Whatever happened, what is due is due: a busy link must not starve its own timers.
             if self.link.poll_timeout().is_some_and(|it| it <= now) {
@@ -147,6 +175,7 @@ impl Driver {
             room = self.hearing.reserve(), if !self.to_hand.is_empty() => {
                 Happened::Hearing { open: room.is_ok() }
             }
+            Some(taken) = self.receipts.forsaken() => Happened::Forsaken(taken),
             it = self.connection.happen() => Happened::Connection(it),
         }
     }
@@ -154,7 +183,7 @@ impl Driver {
     fn forget_unwanted(&mut self) {
         let stories = &mut self.stories;
         self.link.retain(|id| {
-            let wanted = stories.get(&id).is_some_and(|it| !it.is_closed());
+            let wanted = stories.get(&id).is_some_and(|it| !it.progress.is_closed());
             if !wanted {
                 stories.remove(&id);
             }
@@ -166,13 +195,18 @@ impl Driver {
         if order.progress.is_closed() {
             return;
         }
+        if !self.config.account.bind.role.transmits() {
+            let failure = Failure::Unsendable("this account is bound to receive only");
+            return order.tell(Delivery::Failed(failure));
+        }
         let submission = match submission(&order.message, order.until) {
             Ok(submission) => submission,
             Err(failure) => return order.tell(Delivery::Failed(failure)),
         };
         self.next_submission += 1;
         let id = SubmissionId(self.next_submission);
-        self.stories.insert(id, order.progress);
+        let destination = submission.destination.clone();
+        self.stories.insert(id, Story { progress: order.progress, destination });
         self.link.handle_event(Event::Submit(id, submission), Instant::now().into_std());
     }
 
@@ -184,8 +218,8 @@ impl Driver {
             connection::Happened::Wrote => {}
             connection::Happened::Broke(cause) => {
                 warn!(error = %cause, "no connection to the message center");
-                let text = format!("no connection: {cause}");
-                self.reporter.found("bind", Verdict::Bad, text);
+                let host = &self.config.hosts[self.host].address;
+                self.report.unbound(&format!("no connection to {host}: {cause}"));
                 self.to_hand.clear();
                 self.link.handle_event(Event::Disconnected, now);
             }
@@ -205,18 +239,25 @@ impl Driver {
         }
         while let Some(command) = self.link.poll_command() {
             match command {
-                Command::Connect => self.connection.connect(&self.config),
+                Command::Connect { host } => {
+                    self.host = host;
+                    self.connection.connect(&self.config.hosts[host]);
+                }
                 Command::Disconnect(lost) => self.disconnect(lost),
                 Command::Bound => {
-                    info!("bound");
-                    self.reporter.found("bind", Verdict::Good, "bound");
+                    let center = &self.config.hosts[self.host].address;
+                    info!(center, "bound");
+                    self.report.bound(center);
                 }
                 Command::Submitted(id, message_id) => {
-                    let Some(progress) = self.stories.remove(&id) else { continue };
-                    let message_id = message_id.as_str().to_owned();
-                    debug!(message_id, "submitted");
-                    tell(&progress, Delivery::Submitted { message_id: message_id.clone() });
-                    self.receipts.insert(message_id, progress);
+                    let Some(Story { progress, destination }) = self.stories.remove(&id) else {
+                        continue;
+                    };
+                    let name = message_id.as_str().to_owned();
+                    debug!(message_id = name, "submitted");
+                    tell(&progress, Delivery::Submitted { message_id: name });
+                    let taken = Taken { message_id, destination };
+                    self.receipts.insert(taken, progress, self.config.cancel);
                 }
                 Command::Unknown(id) => self.tell_last(id, Delivery::Unknown),
                 Command::Failed(id, cause) => self.tell_last(id, Delivery::Failed(cause.into())),
@@ -230,15 +271,16 @@ impl Driver {
     }
 
     fn disconnect(&mut self, lost: Lost) {
-        self.reporter.found("bind", Verdict::Bad, lost.to_string());
+        let center = &self.config.hosts[self.host].address;
+        self.report.unbound(&format!("{center}: {lost}"));
         match lost {
             Lost::ShutDown => info!("unbound"),
             // Somebody must act: trying again will not help.
             Lost::Refused(_) | Lost::Foreign(_) => {
-                error!(reason = %lost, "lost the message center")
+                error!(center, reason = %lost, "lost the message center");
             }
-            Lost::Length(_) | Lost::Silent | Lost::Unbound | Lost::Broken => {
-                warn!(reason = %lost, "lost the message center");
+            Lost::Length(_) | Lost::Silent | Lost::Unbound | Lost::Troubled | Lost::Broken => {
+                warn!(center, reason = %lost, "lost the message center");
             }
         }
         self.to_hand.clear();
@@ -246,9 +288,9 @@ impl Driver {
     }
 
     fn tell_last(&mut self, id: SubmissionId, step: Delivery) {
-        let Some(progress) = self.stories.remove(&id) else { return };
+        let Some(story) = self.stories.remove(&id) else { return };
         debug!(?step, "not submitted");
-        tell(&progress, step);
+        tell(&story.progress, step);
     }
 
     /// Refuses what came too late to be taken on.
@@ -276,7 +318,9 @@ impl From<link::Failure> for Failure {
     fn from(cause: link::Failure) -> Self {
         match cause {
             link::Failure::Expired => Self::Expired,
+            link::Failure::Unbound => Self::Down,
             link::Failure::ShutDown => Self::ShutDown,
+            link::Failure::Refused(Status::DELIVERY_FAILURE) => Self::Unreachable,
             link::Failure::Refused(status) => Self::Refused {
                 reason: status.to_string(),
                 permanent: status.remedy() == Remedy::Never,

@@ -103,9 +103,9 @@ async fn a_center_that_speaks_tls_is_reached_if_it_is_trusted_and_only_then() {
 
     let mut trusting = config(&center, "public");
     let certificate = CertificateDer::from_pem_file(peers.join("center.cert.pem")).unwrap();
-    trusting.tls = Some(trust(&[certificate]));
+    trusting.hosts[0].tls = Some(trust(&[certificate]));
     let mut doubting = config(&center, "public");
-    doubting.tls = Some(trust(&[]));
+    doubting.hosts[0].tls = Some(trust(&[]));
 
     let to_private = Message { valid_for: Duration::from_secs(1), ..message(text("RB")) };
     let doubter = Party::with(doubting);
@@ -119,29 +119,61 @@ async fn a_center_that_speaks_tls_is_reached_if_it_is_trusted_and_only_then() {
 }
 
 #[tokio::test]
-#[ignore = "a measurement"]
-async fn how_many_submissions_in_a_second() {
+#[ignore = "a measurement: `cargo xtask bench smpp`"]
+async fn how_many_submissions_in_a_second_beside_other_clients() {
     const COUNT: u32 = 20_000;
-    let Some(center) = Center::node(&[]).await else { return };
-    let (public, mut private) = (Party::start(&center, "public"), Party::start(&center, "private"));
-    private.bound(&public).await;
-    let (hear, mut receiver) = (TaskTracker::new(), private.receiver);
-    hear.spawn(async move { while receiver.hear().await.is_some() {} });
+    let Some(center) = Center::node(&[("LOSE", u32::MAX.to_string())]).await else { return };
+    let rate = async |program: &Path, name: &str| {
+        let mut command = Command::new(program);
+        command.env("NODE_PATH", installed("node_modules/smpp").unwrap().parent().unwrap());
+        command.arg(script(name)).args([center.port.to_string(), COUNT.to_string()]);
+        let told = String::from_utf8(command.output().await.unwrap().stdout).unwrap();
+        told.trim().parse::<f64>().unwrap_or_else(|_| panic!("{name} told {told:?}"))
+    };
+    let python = installed("venv/bin/python").unwrap();
+    println!("| submissions a second, window 10 | run 1 | run 2 | run 3 | beside ours |");
+    println!("|---|--:|--:|--:|--:|");
+    let (mut ours, mut node, mut smpplib) = ([0.0; 3], [0.0; 3], [0.0; 3]);
+    for run in 0..3 {
+        ours[run] = our_rate(&center, COUNT).await;
+        node[run] = rate(Path::new("node"), "node_rate.js").await;
+        smpplib[run] = rate(&python, "smpplib_rate.py").await;
+    }
+    let middle = |mut runs: [f64; 3]| {
+        runs.sort_by(f64::total_cmp);
+        runs[1]
+    };
+    for (name, runs) in [("this bearer", ours), ("node-smpp", node), ("smpplib", smpplib)] {
+        let [one, two, three] = runs;
+        let ratio = middle(runs) / middle(ours);
+        println!("| {name} | {one:.0} | {two:.0} | {three:.0} | {ratio:.2} |");
+    }
+}
+
+/// Submissions in a second of one bearer whose window is always full.
+async fn our_rate(center: &Center, count: u32) -> f64 {
+    let mut config = config(center, "public");
+    config.account.bind.role = Role::Transmitter;
+    let public = Party::with(config);
+    let ring = || public.transmitter.ring(message(Body::Binary(vec![7; 110])));
+    assert!(matches!(soon(ring().next()).await, Some(Delivery::Submitted { .. })));
     let start = Instant::now();
-    let mut under_way = VecDeque::new();
-    for _ in 0..COUNT {
-        under_way.push_back(public.transmitter.ring(message(Body::Binary(OCTETS[..110].to_vec()))));
-        if under_way.len() < 50 {
+    let (mut under_way, mut kept) = (VecDeque::new(), VecDeque::new());
+    for sent in 0..count + 20 {
+        if sent < count {
+            under_way.push_back(ring());
+        }
+        if sent < 20 {
             continue;
         }
-        let step = soon(under_way.pop_front().unwrap().next()).await;
+        let mut story = under_way.pop_front().unwrap();
+        let step = soon(story.next()).await;
         assert!(matches!(step, Some(Delivery::Submitted { .. })), "{step:?}");
+        kept.push_back(story);
     }
-    println!("{:.0} submissions/s", f64::from(COUNT) / start.elapsed().as_secs_f64());
-    private.shutdown.cancel();
-    hear.close();
+    let rate = f64::from(count) / start.elapsed().as_secs_f64();
     public.end().await;
-    hear.wait().await;
+    rate
 }
 
 async fn assert_unchanged(center: &Center) {

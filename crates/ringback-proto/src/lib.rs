@@ -27,3 +27,4 @@ pub mod mail;
 pub mod modem;
 pub mod nat64;
 pub mod smpp;
+pub mod sms_api;

@@ -103,6 +103,9 @@ pub const SMPP_RETRIES: u8 = 2;
 pub const SMPP_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// How long to leave a number alone whose message queue is full.
 pub const SMPP_QUEUE_FULL: Duration = Duration::from_secs(45);
+/// How long a message waits for a bind that is not there; then it has failed, and another bearer may
+/// have its turn. After a refused bind none waits.
+pub const SMPP_UNBOUND: Duration = Duration::from_secs(5);
 
 // What a private proxy does for whoever rings it.
 
@@ -268,3 +271,16 @@ pub const SUNK_FOR: Duration = Duration::from_secs(300);
 /// Bearers and routes whose failures are remembered; while all have failed lately, of a new one nothing
 /// is noted, and it never sinks.
 pub const STANDINGS: usize = 16_384;
+
+// HTTP APIs for SMS: what we set.
+
+/// Fields of one post by a provider; one with more is refused. Twilio sends some twenty.
+pub const SMS_API_POST_FIELDS: usize = 64;
+/// Characters of an address in a provider's post; what stands behind them is not seen.
+pub const SMS_API_ADDRESS_CHARACTERS: usize = 32;
+/// Characters of a provider's name for a message; what stands behind them is not seen.
+pub const SMS_API_MESSAGE_ID_CHARACTERS: usize = 64;
+/// Characters of a provider's error code; a longer one is not told: it might be a sentence or a number.
+pub const SMS_API_CODE_CHARACTERS: usize = 6;
+/// Posts that are remembered as taken; the oldest is forgotten.
+pub const SMS_API_REMEMBERED_POSTS: usize = 1024;

@@ -6,6 +6,7 @@
 
 pub mod center;
 pub mod content;
+mod hosts;
 pub mod link;
 mod pace;
 pub mod pdu;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use ringback_proto::limits::{SMPP_CONTENT_OCTETS, SMPP_UNANSWERED};
 use ringback_proto::smpp::center::{Center, Command, DeliveryId, Event, Patience};
 use ringback_proto::smpp::link::{self, Link, Submission, SubmissionId};
-use ringback_proto::smpp::pdu::{Bind, Body, Message, Pdu, Role};
+use ringback_proto::smpp::pdu::{Bind, Body, Cancel, Message, Pdu, Role};
 use ringback_proto::smpp::status::Status;
 use ringback_proto::smpp::text::{Address, Password, Text};
 use ringback_proto::smpp::wire::{Framed, Frames, Lost};
@@ -79,6 +79,25 @@ fn data_sm_is_answered_as_data_sm() {
     let id = Text::new("4f").unwrap();
     world.center.handle_event(Event::Answer(2, Ok(id.clone())), world.now);
     assert_eq!(world.said(), [Pdu::request(2, Body::DataSmResp(id))]);
+}
+
+#[test]
+fn whoever_may_submit_may_cancel() {
+    let cancel = Cancel {
+        message_id: Text::new("4f").unwrap(),
+        source: Address::parse("70707").unwrap(),
+        destination: Address::parse("+15550100777").unwrap(),
+    };
+    let mut world = World::bound(Role::Transceiver);
+    world.ask(2, Body::CancelSm(cancel.clone()));
+    assert_eq!(world.commands(), [Command::Cancellation(2, cancel.clone())]);
+    world.center.handle_event(Event::Canceled(2, Status::OK), world.now);
+    assert_eq!(world.said(), [Pdu::request(2, Body::CancelSmResp)]);
+
+    let mut world = World::bound(Role::Receiver);
+    world.ask(2, Body::CancelSm(cancel));
+    assert_eq!(world.said()[0].status, Status::INVALID_BIND_STATUS);
+    assert_eq!(world.commands(), []);
 }
 
 #[test]
@@ -168,7 +187,9 @@ impl Both {
         let now = self.world.now;
         while let Some(command) = self.link.poll_command() {
             match command {
-                link::Command::Connect => self.link.handle_event(link::Event::Connected, now),
+                link::Command::Connect { .. } => {
+                    self.link.handle_event(link::Event::Connected, now)
+                }
                 link::Command::Bound => self.send_all(),
                 link::Command::Submitted(SubmissionId(id), name) => {
                     assert_eq!(name.as_str(), id.to_string());
@@ -210,7 +231,9 @@ impl Both {
                     self.world.center.handle_event(Event::Answer(sequence, Ok(name)), now);
                 }
                 Command::Delivered(DeliveryId(id), Status::OK) => self.acknowledged.push(id),
-                Command::Delivered(..) | Command::Disconnect(_) => panic!("{command:?}"),
+                Command::Delivered(..) | Command::Cancellation(..) | Command::Disconnect(_) => {
+                    panic!("{command:?}")
+                }
             }
         }
     }

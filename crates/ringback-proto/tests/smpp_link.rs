@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use ringback_proto::limits::{SMPP_UNANSWERED, SMPP_UNBIND};
+use ringback_proto::limits::{SMPP_UNANSWERED, SMPP_UNBIND, SMPP_UNBOUND};
 use ringback_proto::smpp::link::{
     Command, Config, Event, Failure, HandedId, Link, Submission, SubmissionId,
 };
@@ -20,7 +20,7 @@ const SECOND: Duration = Duration::from_secs(1);
 fn a_link_connects_binds_and_submits() {
     let mut world = World::new();
     world.link.handle_timeout(world.now);
-    assert_eq!(world.commands(), [Command::Connect]);
+    assert_eq!(world.commands(), [Command::Connect { host: 0 }]);
 
     world.link.handle_event(Event::Connected, world.now);
     let [Pdu { sequence: 1, body: Body::Bind(bind), .. }] = &world.sent()[..] else {
@@ -68,6 +68,8 @@ fn a_throttled_submission_pauses_the_link_and_goes_again_in_order() {
     }
     assert_eq!((world.commands(), world.sent()), (vec![], vec![]));
     assert_eq!(world.link.poll_timeout(), Some(world.now + SECOND));
+    let told = (world.link.per_second(), world.link.last_refusal());
+    assert_eq!(told, ((500, 1000), Some(Status::THROTTLED)));
 
     world.pass(SECOND);
     let again = world.sent();
@@ -141,7 +143,7 @@ fn what_was_in_flight_when_the_connection_broke_is_unknown_and_what_waited_goes_
     assert_eq!(world.commands(), unknown);
 
     world.pass(SECOND);
-    assert_eq!(world.commands(), [Command::Connect]);
+    assert_eq!(world.commands(), [Command::Connect { host: 0 }]);
     world.bind();
     assert_eq!(contents(&world.sent()), [b"11"]);
 }
@@ -149,9 +151,126 @@ fn what_was_in_flight_when_the_connection_broke_is_unknown_and_what_waited_goes_
 #[test]
 fn a_submission_that_waits_too_long_expires() {
     let mut world = World::new();
-    world.submit(1);
-    world.pass(60 * SECOND);
+    world.submit_for(1, 2 * SECOND);
+    world.pass(2 * SECOND);
     assert!(world.commands().contains(&Command::Failed(SubmissionId(1), Failure::Expired)));
+}
+
+#[test]
+fn a_submission_waits_five_seconds_for_a_bind_and_no_longer() {
+    let mut world = World::bound();
+    world.link.handle_event(Event::Disconnected, world.now);
+    world.pass(60 * SECOND);
+    world.commands();
+    world.submit(1);
+    world.pass(SMPP_UNBOUND - Duration::from_nanos(1));
+    assert!(!world.commands().contains(&unbound(1)));
+    world.pass(Duration::from_nanos(1));
+    assert!(world.commands().contains(&unbound(1)));
+}
+
+#[test]
+fn nobody_waits_for_an_account_that_is_turned_away() {
+    let mut world = World::new();
+    world.submit(1);
+    world.link.handle_timeout(world.now);
+    world.turn_away(Status::ALREADY_BOUND);
+    let turned_away = Command::Disconnect(Lost::Refused(Status::ALREADY_BOUND));
+    assert_eq!(world.commands(), [Command::Connect { host: 0 }, turned_away, unbound(1)]);
+    world.submit(2);
+    assert_eq!(world.commands(), [unbound(2)]);
+
+    // The next bind decides anew.
+    world.pass(60 * SECOND);
+    world.submit(3);
+    assert_eq!(world.commands(), [Command::Connect { host: 0 }, unbound(3)]);
+    world.bind();
+    world.submit(4);
+    assert_eq!(contents(&world.sent()), [b"4"]);
+}
+
+#[test]
+fn another_host_has_its_turn_at_once_and_the_first_after_its_rest() {
+    let mut world = World::with_hosts(2);
+    world.link.handle_timeout(world.now);
+    world.link.handle_event(Event::Disconnected, world.now);
+    world.link.handle_timeout(world.now);
+    let commands = world.commands();
+    assert_eq!(commands, [Command::Connect { host: 0 }, Command::Connect { host: 1 }]);
+    world.link.handle_event(Event::Disconnected, world.now);
+    world.link.handle_timeout(world.now);
+    assert_eq!(world.commands(), [], "neither is hurried");
+    world.pass(SECOND);
+    let Some(Command::Connect { .. }) = world.commands().first() else { panic!("given up") };
+}
+
+#[test]
+fn an_account_is_turned_away_only_when_every_host_refuses_it() {
+    let mut world = World::with_hosts(2);
+    world.link.handle_timeout(world.now);
+    world.turn_away(Status::INVALID_PASSWORD);
+    world.submit(1);
+    world.link.handle_timeout(world.now);
+    assert_eq!(world.commands().last(), Some(&Command::Connect { host: 1 }));
+    world.turn_away(Status::INVALID_PASSWORD);
+    assert_eq!(world.commands().last(), Some(&unbound(1)));
+    world.pass(60 * SECOND - Duration::from_nanos(1));
+    assert_eq!(world.commands(), []);
+}
+
+#[test]
+fn a_host_with_trouble_is_left_for_another_once_it_has_answered_everything() {
+    let mut world = World::with_hosts(2);
+    world.link.handle_timeout(world.now);
+    world.bind();
+    world.submit(1);
+    world.submit(2);
+    let sent = world.sent();
+    world.refuse(sent[0].sequence, Status::SYSTEM_ERROR);
+    world.submit(3);
+    assert_eq!((world.commands(), world.sent()), (vec![], vec![]), "2 is in flight");
+    world.accept(sent[1].sequence);
+    assert_eq!(world.commands(), [submitted(2), Command::Disconnect(Lost::Troubled)]);
+    let [Pdu { body: Body::Unbind, .. }] = world.sent()[..] else { panic!("not an unbind") };
+
+    world.link.handle_timeout(world.now);
+    assert_eq!(world.commands(), [Command::Connect { host: 1 }]);
+    world.bind();
+    assert_eq!(contents(&world.sent()), [b"3"]);
+    world.pass(SECOND);
+    assert_eq!(contents(&world.sent()), [b"1"]);
+}
+
+#[test]
+fn what_nobody_wants_any_more_is_canceled_over_a_bind_and_only_then() {
+    let mut world = World::bound();
+    let cancel = || Event::Cancel {
+        message_id: Text::new("4f").unwrap(),
+        destination: Address::parse("+15550100777").unwrap(),
+    };
+    world.link.handle_event(cancel(), world.now);
+    let [Pdu { body: Body::CancelSm(sent), sequence, .. }] = &world.sent()[..] else {
+        panic!("not canceled")
+    };
+    assert_eq!((sent.message_id.as_str(), sent.source.digits.as_str()), ("4f", "70707"));
+    world.answer(*sequence, Status::CANCEL_FAILED, Body::CancelSmResp);
+    assert_eq!(world.commands(), []);
+
+    world.link.handle_event(Event::Disconnected, world.now);
+    world.link.handle_event(cancel(), world.now);
+    world.pass(SECOND);
+    world.bind();
+    assert_eq!(world.sent(), []);
+}
+
+#[test]
+fn a_part_of_a_longer_message_is_acknowledged_and_not_handed_on() {
+    let mut world = World::bound();
+    let content = b"\x05\x00\x03\x07\x02\x01RB".to_vec();
+    let message = Message { esm_class: 0x40, content, ..Message::default() };
+    world.say(Pdu::request(5, Body::DeliverSm(message)));
+    assert_eq!(world.sent(), [Pdu::request(5, Body::DeliverSmResp)]);
+    assert_eq!(world.commands(), []);
 }
 
 #[test]
@@ -183,6 +302,7 @@ fn an_idle_link_asks_and_a_silent_center_is_given_up() {
 #[test]
 fn a_center_that_asks_is_answered() {
     let mut world = World::bound();
+    world.say(Pdu::request(98, Body::AlertNotification));
     world.say(Pdu::request(99, Body::EnquireLink));
     assert_eq!(world.sent(), [Pdu::request(99, Body::EnquireLinkResp)]);
 }
@@ -194,11 +314,11 @@ fn a_refused_bind_rests_for_a_minute() {
     world.link.handle_event(Event::Connected, world.now);
     world.answer(1, Status::INVALID_PASSWORD, Body::BindResp(Role::Transceiver, Text::default()));
     let refused = Command::Disconnect(Lost::Refused(Status::INVALID_PASSWORD));
-    assert_eq!(world.commands(), [Command::Connect, refused]);
+    assert_eq!(world.commands(), [Command::Connect { host: 0 }, refused]);
     world.pass(60 * SECOND - Duration::from_nanos(1));
     assert_eq!(world.commands(), []);
     world.pass(Duration::from_nanos(1));
-    assert_eq!(world.commands(), [Command::Connect]);
+    assert_eq!(world.commands(), [Command::Connect { host: 0 }]);
 }
 
 #[test]
@@ -206,7 +326,7 @@ fn rests_double_up_to_a_minute_and_are_spread() {
     let mut world = World::new();
     for longest in [1, 2, 4, 8, 16, 32, 60, 60] {
         world.link.handle_timeout(world.now);
-        assert_eq!(world.commands(), [Command::Connect]);
+        assert_eq!(world.commands(), [Command::Connect { host: 0 }]);
         world.link.handle_event(Event::Disconnected, world.now);
         let rest = world.link.poll_timeout().unwrap() - world.now;
         assert!(SECOND * longest / 2 <= rest && rest < SECOND * longest, "{rest:?} of {longest}");
@@ -344,6 +464,10 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::with_hosts(1)
+    }
+
+    fn with_hosts(hosts: usize) -> Self {
         #[expect(clippy::disallowed_methods, reason = "any instant will do to count from")]
         let now = Instant::now();
         let bind = Bind {
@@ -354,6 +478,7 @@ impl World {
         };
         let mut config = Config::new(bind, Address::parse("70707").unwrap(), 1);
         config.per_second = 1000;
+        config.hosts = hosts;
         Self { link: Link::new(config, now), now, frames: Frames::default() }
     }
 
@@ -372,12 +497,23 @@ impl World {
         self.commands();
     }
 
+    fn turn_away(&mut self, status: Status) {
+        self.link.handle_event(Event::Connected, self.now);
+        self.sent();
+        self.frames = Frames::default();
+        self.answer(1, status, Body::BindResp(Role::Transceiver, Text::default()));
+    }
+
     fn submit(&mut self, id: u64) {
+        self.submit_for(id, 60 * SECOND);
+    }
+
+    fn submit_for(&mut self, id: u64, time: Duration) {
         let submission = Submission {
             destination: Address::parse("+15550100777").unwrap(),
             data_coding: 0,
             content: id.to_string().into_bytes(),
-            until: self.now + 60 * SECOND,
+            until: self.now + time,
         };
         self.link.handle_event(Event::Submit(SubmissionId(id), submission), self.now);
     }
@@ -453,4 +589,8 @@ fn contents(sent: &[Pdu]) -> Vec<&[u8]> {
             message.content.as_slice()
         })
         .collect()
+}
+
+fn unbound(id: u64) -> Command {
+    Command::Failed(SubmissionId(id), Failure::Unbound)
 }

@@ -5,7 +5,7 @@
 use std::fmt::Write;
 
 use ringback_proto::limits::SMPP_PDU_OCTETS;
-use ringback_proto::smpp::pdu::{Bind, Body, Malformed, Message, Pdu, Role};
+use ringback_proto::smpp::pdu::{Bind, Body, Cancel, Malformed, Message, Pdu, Role};
 use ringback_proto::smpp::status::Status;
 use ringback_proto::smpp::text::{Address, Password, Text};
 use ringback_proto::smpp::wire::{Framed, Frames, Lost};
@@ -70,6 +70,17 @@ const SUBMIT_SM_RESP: &str = "
     346600              # message_id: 4f
 ";
 
+const CANCEL_SM: &str = "
+    0000002a            # command_length
+    00000008            # command_id: cancel_sm
+    00000000            # command_status
+    00000003            # sequence_number
+    00                  # service_type: default
+    346600              # message_id: 4f
+    03 00 373037303700  # source_addr: 70707
+    01 01 3135353530313030373737 00 # destination_addr: 15550100777
+";
+
 #[test]
 fn a_bind_reads_as_the_specification_says() {
     let bind = Bind {
@@ -99,6 +110,11 @@ fn a_submission_reads_as_the_specification_says() {
 fn a_response_reads_as_the_specification_says() {
     let body = Body::SubmitSmResp(Text::new("4f").unwrap());
     assert_golden(&hex(SUBMIT_SM_RESP), &Pdu::request(2, body));
+}
+
+#[test]
+fn a_cancellation_reads_as_the_specification_says() {
+    assert_golden(&hex(CANCEL_SM), &Pdu::request(3, Body::CancelSm(cancel())));
 }
 
 #[test]
@@ -257,12 +273,22 @@ fn every_body() -> Vec<Body> {
         Body::DeliverSmResp,
         Body::DataSm(message(vec![0; 140])),
         Body::DataSmResp(id()),
+        Body::CancelSm(cancel()),
+        Body::CancelSmResp,
         Body::Unbind,
         Body::UnbindResp,
         Body::EnquireLink,
         Body::EnquireLinkResp,
         Body::AlertNotification,
     ]
+}
+
+fn cancel() -> Cancel {
+    Cancel {
+        message_id: Text::new("4f").unwrap(),
+        source: Address::parse("70707").unwrap(),
+        destination: Address::parse("+15550100777").unwrap(),
+    }
 }
 
 fn assert_golden(octets: &[u8], pdu: &Pdu) {

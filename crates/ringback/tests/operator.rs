@@ -1,4 +1,4 @@
-//! The simulated operator: with our own bearer at both ends, with a foreign ESME, and with peers
+//! The simulated operator: with our own bearer at both ends, with foreign ESMEs, and with peers
 //! that do not keep to the rules.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
@@ -8,7 +8,9 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use ringback::operator::{self, Account, Config, Delay};
-use ringback_bearer::{Bearer, Body, Delivery, Failure, Message, Receiver, Transmitter, smpp};
+use ringback_bearer::{
+    Bearer, Body, Delivery, Failure, Health, Message, Receiver, Transmitter, smpp,
+};
 use ringback_proto::smpp::pdu::{self, Bind, Pdu, Role};
 use ringback_proto::smpp::status::Status;
 use ringback_proto::smpp::text::{Address, Password, Text};
@@ -20,6 +22,11 @@ use tokio::process::Command;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+#[path = "operator/accounts.rs"]
+mod accounts;
+#[path = "operator/kannel.rs"]
+mod kannel;
 
 #[tokio::test]
 async fn a_message_arrives_with_its_octets_and_its_receipt() {
@@ -79,10 +86,12 @@ async fn duplicates_arrive_twice_and_lost_messages_never() {
 
     let lossy = Operator::open(Config { loss: 0.5, seed: 3, ..quick() }).await;
     let (public, mut private) = (lossy.party("public"), lossy.party("private"));
+    let mut stories = Vec::new();
     for count in 0..40 {
         let body = Body::Text(format!("RB-{count}"));
         let mut story = public.transmitter.ring(message(body));
         assert!(matches!(soon(story.next()).await, Some(Delivery::Submitted { .. })));
+        stories.push(story);
     }
     // The last to arrive cannot be known; that all of them have is what closing tells.
     lossy.shutdown.cancel();
@@ -117,12 +126,13 @@ async fn what_nobody_has_taken_waits_with_the_operator() {
     const COUNT: usize = 200;
     let operator = Operator::open(quick()).await;
     let (public, mut private) = (operator.party("public"), operator.party("private"));
-    let mut expected = Vec::new();
+    let (mut expected, mut stories) = (Vec::new(), Vec::new());
     for count in 0..COUNT {
         let text = format!("RB-{count:03}");
         let mut story = public.transmitter.ring(message(Body::Text(text.clone())));
         assert!(matches!(soon(story.next()).await, Some(Delivery::Submitted { .. })));
         expected.push(text.into_bytes());
+        stories.push(story);
     }
     for expected in expected {
         assert_eq!(soon(private.receiver.hear()).await.unwrap().octets, expected);
@@ -435,19 +445,20 @@ impl Operator {
 struct Party {
     transmitter: Transmitter,
     receiver: Receiver,
+    health: Health,
     tasks: TaskTracker,
     shutdown: CancellationToken,
 }
 
 impl Party {
     fn start(port: u16, name: &str) -> Self {
-        let source = Address::parse("70707").unwrap();
-        let address = format!("127.0.0.1:{port}");
-        let mut config = smpp::Config::new(address, bind(name, "secret"), source);
-        config.account.per_second = 1000;
+        Self::with(config(port, name))
+    }
+
+    fn with(config: smpp::Config) -> Self {
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
-        let (transmitter, receiver, _) = Bearer::Smpp(config).start(&tasks, shutdown.clone());
-        Self { transmitter, receiver, tasks, shutdown }
+        let (transmitter, receiver, health) = Bearer::Smpp(config).start(&tasks, shutdown.clone());
+        Self { transmitter, receiver, health, tasks, shutdown }
     }
 
     async fn end(self) {
@@ -455,6 +466,14 @@ impl Party {
         self.tasks.close();
         soon(self.tasks.wait()).await;
     }
+}
+
+fn config(port: u16, name: &str) -> smpp::Config {
+    let source = Address::parse("70707").unwrap();
+    let address = format!("127.0.0.1:{port}");
+    let mut config = smpp::Config::new(address, bind(name, "secret"), source);
+    config.account.per_second = 1000;
+    config
 }
 
 /// No delay, no luck needed.

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_util::task::TaskTracker;
 
-use super::{Config, Tls};
+use super::{Host, Tls};
 use crate::limits;
 
 type Stream = Box<dyn Duplex>;
@@ -52,8 +52,8 @@ pub(super) enum Happened {
 }
 
 impl Connection {
-    pub(super) fn connect(&mut self, config: &Config) {
-        let connecting = connect(config.address.clone(), config.tls.clone());
+    pub(super) fn connect(&mut self, host: &Host) {
+        let connecting = connect(host.address.clone(), host.tls.clone());
         self.unwritten.clear();
         self.state = State::Connecting(Box::pin(async move {
             timeout(limits::CONNECT_PATIENCE, connecting)

@@ -5,5 +5,6 @@
 
 mod brain;
 mod foreign;
+#[allow(dead_code, reason = "who tests ModemManager uses the rest")]
 mod simulator;
 mod stories;

@@ -1,8 +1,10 @@
-//! A simulated modem on a pseudo-terminal, which can be unplugged and plugged in again.
+//! A simulated modem on a pseudo-terminal or a socket, which can be unplugged and plugged in again.
 
 use std::fs::File;
 use std::io;
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::symlink;
+use std::os::unix::net;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -10,7 +12,8 @@ use rustix::fs::{Mode, OFlags};
 use rustix::pty::{self, OpenptFlags};
 use rustix::termios::{self, OptionalActions};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::UnixListener;
 use tokio::net::unix::pipe;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -29,16 +32,21 @@ pub(crate) struct Simulator {
 }
 
 impl Simulator {
+    /// On a pseudo-terminal.
     pub(crate) fn new(traits: Traits) -> Self {
-        let mut simulator = Self {
+        let mut simulator = Self::unplugged(traits);
+        simulator.plug_in();
+        simulator
+    }
+
+    pub(crate) fn unplugged(traits: Traits) -> Self {
+        Self {
             brain: Arc::new(Mutex::new(Brain::new(traits))),
             spoken: Arc::default(),
             changes: watch::channel(0).0,
             place: tempfile::tempdir().unwrap(),
             plugged: JoinSet::new(),
-        };
-        simulator.plug_in();
-        simulator
+        }
     }
 
     /// The device, by a name that stays the same.
@@ -48,29 +56,38 @@ impl Simulator {
 
     pub(crate) fn plug_in(&mut self) {
         let (port, keeper) = terminal(&self.device()).unwrap();
-        let mut reader = pipe::Receiver::from_file_unchecked(port.try_clone().unwrap()).unwrap();
-        let mut writer = pipe::Sender::from_file_unchecked(port).unwrap();
-        let (brain, spoken) = (self.brain.clone(), self.spoken.clone());
-        let changes = self.changes.clone();
+        let reader = pipe::Receiver::from_file_unchecked(port.try_clone().unwrap()).unwrap();
+        let writer = pipe::Sender::from_file_unchecked(port).unwrap();
+        let talk = self.talk();
         self.plugged.spawn(async move {
             let _keeper = keeper;
-            let mut buffer = [0; 256];
+            talk.over(reader, writer).await.unwrap();
+        });
+    }
+
+    /// Listens on a socket of this abstract name instead, one client at a time.
+    pub(crate) fn plug_in_at(&mut self, name: &str) {
+        let address = net::SocketAddr::from_abstract_name(name).unwrap();
+        let listener = net::UnixListener::bind_addr(&address).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let listener = UnixListener::from_std(listener).unwrap();
+        let talk = self.talk();
+        self.plugged.spawn(async move {
             loop {
-                let said = brain.lock().unwrap().output();
-                writer.write_all(&said).await.unwrap();
-                tokio::select! {
-                    count = reader.read(&mut buffer) => {
-                        brain.lock().unwrap().input(&buffer[..count.unwrap()]);
-                    }
-                    () = spoken.notified() => {}
-                }
-                changes.send_modify(|it| *it += 1);
+                let (reader, writer) = listener.accept().await.unwrap().0.into_split();
+                // Whoever hangs up may come again.
+                let _ = talk.over(reader, writer).await;
             }
         });
     }
 
+    fn talk(&self) -> Talk {
+        let Self { brain, spoken, changes, .. } = self;
+        Talk { brain: brain.clone(), spoken: spoken.clone(), changes: changes.clone() }
+    }
+
     pub(crate) async fn unplug(&mut self) {
-        std::fs::remove_file(self.device()).unwrap();
+        let _ = std::fs::remove_file(self.device());
         self.plugged.shutdown().await;
         let mut brain = self.brain();
         brain.reset();
@@ -94,6 +111,35 @@ impl Simulator {
 
     fn brain(&self) -> MutexGuard<'_, Brain> {
         self.brain.lock().unwrap()
+    }
+}
+
+/// The brain's part of a conversation.
+struct Talk {
+    brain: Arc<Mutex<Brain>>,
+    spoken: Arc<Notify>,
+    changes: watch::Sender<u64>,
+}
+
+impl Talk {
+    async fn over(
+        &self,
+        mut reader: impl AsyncRead + Unpin,
+        mut writer: impl AsyncWrite + Unpin,
+    ) -> io::Result<()> {
+        let mut buffer = [0; 256];
+        loop {
+            let said = self.brain.lock().unwrap().output();
+            writer.write_all(&said).await?;
+            tokio::select! {
+                count = reader.read(&mut buffer) => match count? {
+                    0 => return Ok(()),
+                    count => self.brain.lock().unwrap().input(&buffer[..count]),
+                },
+                () = self.spoken.notified() => {}
+            }
+            self.changes.send_modify(|it| *it += 1);
+        }
     }
 }
 

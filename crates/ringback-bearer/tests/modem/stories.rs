@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ringback_bearer::{Bearer, Body, Delivery, Failure, Message, Receiver, Transmitter, modem};
+use ringback_bearer::{
+    Bearer, Body, Delivery, Failure, Health, Message, Receiver, Transmitter, Verdict, modem,
+};
 use ringback_proto::modem::pin::Pin;
 use ringback_proto::terminal::{CallNumber, Callee, MailAddress};
 use tokio::time::timeout;
@@ -296,6 +298,41 @@ async fn what_is_no_modem_is_not_written_to() {
     party.end().await;
 }
 
+#[tokio::test]
+async fn a_modem_tells_how_it_fares() {
+    let mut simulator = Simulator::new(Traits::modern());
+    simulator.with(|it| it.store("SM", 1, &plain("before")));
+    let mut party = Party::start(&simulator);
+    soon(party.health.settled()).await;
+    let found = party.health.findings();
+    assert!(found.iter().all(|it| it.verdict == Verdict::Good), "{found:?}");
+    let texts: Vec<&str> = found.iter().map(|it| it.text.as_str()).collect();
+    assert!(texts.contains(&"-73 dBm, good"), "{texts:?}");
+    assert!(texts.contains(&"1 of 20 places were taken at the start"), "{texts:?}");
+
+    simulator.with(|it| {
+        it.registered = false;
+        it.say("+CREG: 2");
+    });
+    party.finds("none: see to antenna").await;
+    simulator.unplug().await;
+    party.finds("No such file").await;
+    let found = party.health.findings();
+    let known = found.iter().filter(|it| it.text != "not known now").count();
+    assert_eq!(known, 1, "only that there is no port: {found:?}");
+    party.end().await;
+}
+
+#[tokio::test]
+async fn a_card_that_wants_a_pin_is_told() {
+    let simulator = Simulator::new(Traits { pin: Some("1234"), ..Traits::modern() });
+    let mut party = Party::start(&simulator);
+    party.finds("the card wants a PIN: configure it").await;
+    let found = party.health.findings();
+    assert_eq!((found[0].what, found[0].verdict), ("port", Verdict::Good));
+    party.end().await;
+}
+
 async fn assert_submitted(party: &Party) {
     let mut story = party.transmitter.ring(message(text("RB")));
     let step = soon(story.next()).await;
@@ -306,6 +343,7 @@ async fn assert_submitted(party: &Party) {
 struct Party {
     transmitter: Transmitter,
     receiver: Receiver,
+    health: Health,
     tasks: TaskTracker,
     shutdown: CancellationToken,
 }
@@ -326,12 +364,26 @@ impl Party {
 
     fn with(config: modem::Config) -> Self {
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
-        let (transmitter, receiver, _) = Bearer::Modem(config).start(&tasks, shutdown.clone());
-        Self { transmitter, receiver, tasks, shutdown }
+        let bearer = Bearer::Modem(config);
+        let (transmitter, receiver, health) = bearer.start(&tasks, shutdown.clone());
+        Self { transmitter, receiver, health, tasks, shutdown }
     }
 
     async fn hear(&mut self) -> Vec<u8> {
         soon(self.receiver.hear()).await.expect("the bearer ended").octets
+    }
+
+    /// Waits for a bad finding.
+    async fn finds(&mut self, text: &str) {
+        let health = &self.health;
+        let found =
+            |it: &ringback_bearer::Finding| it.verdict == Verdict::Bad && it.text.starts_with(text);
+        soon(async {
+            while !health.findings().iter().any(found) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
     }
 
     async fn end(self) {

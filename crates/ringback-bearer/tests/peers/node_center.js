@@ -3,6 +3,8 @@
 //
 // node node_center.js [port]        prints "port N" once it listens; no port: an ephemeral one
 // RATE=50                           submissions of one session in a second, then ESME_RTHROTTLED
+// THROTTLE=2 LOSE=1 DOUBLE=1        how many are throttled, then lost, then delivered twice, at first
+// TELL=1                            tells what becomes of each message, one JSON object a line
 // TLS_KEY=key.pem TLS_CERT=cert.pem speaks TLS
 
 'use strict';
@@ -14,6 +16,9 @@ const ACCOUNTS = {
   private: { password: 'secret', prefix: '1555' },
 };
 const RATE = Number(process.env.RATE || 0);
+const TELL = process.env.TELL === '1';
+const faults = { THROTTLE: 0, LOSE: 0, DOUBLE: 0 };
+for (const name of Object.keys(faults)) faults[name] = Number(process.env[name] || 0);
 const DELIVERED = 2;
 const UNDELIVERABLE = 5;
 
@@ -27,6 +32,16 @@ delete smpp.tlvs.message_payload.filter;
 const receivers = { public: [], private: [] };
 const stored = { public: [], private: [] };
 let messages = 0;
+
+function tell(message) {
+  if (TELL) console.log(JSON.stringify({ message }));
+}
+
+function happens(fault) {
+  if (faults[fault] === 0) return false;
+  faults[fault] -= 1;
+  return true;
+}
 
 function accountOf(digits) {
   return Object.keys(ACCOUNTS).find((name) => digits.startsWith(ACCOUNTS[name].prefix));
@@ -57,6 +72,8 @@ function submit(account, pdu, session) {
   messages += 1;
   const id = messages.toString(16);
   session.send(pdu.response({ message_id: id }));
+  tell('sms accepted');
+  if (happens('LOSE')) return tell('sms lost');
   const { source_addr, source_addr_ton, source_addr_npi } = pdu;
   const { destination_addr, dest_addr_ton, dest_addr_npi } = pdu;
   const { protocol_id, data_coding, short_message } = pdu;
@@ -65,7 +82,9 @@ function submit(account, pdu, session) {
     destination_addr, dest_addr_ton, dest_addr_npi,
     protocol_id, data_coding, short_message, esm_class: pdu.esm_class & 0xc0,
   };
+  if (happens('DOUBLE')) deliver(name, message, () => tell('sms doubled'));
   return deliver(name, message, (response) => {
+    tell('sms delivered');
     if ((pdu.registered_delivery & 1) === 0) return;
     deliver(account, receipt(id, pdu, response.command_status === 0));
   });
@@ -90,6 +109,7 @@ function serve(session) {
     session.on(command, (pdu) => {
       const known = ACCOUNTS[pdu.system_id];
       if (!known || known.password !== pdu.password) {
+        tell('bind refused');
         session.send(pdu.response({ command_status: smpp.ESME_RINVPASWD }));
         return session.close();
       }
@@ -102,8 +122,15 @@ function serve(session) {
   }
   session.on('submit_sm', (pdu) => {
     if (!account) return session.send(pdu.response({ command_status: smpp.ESME_RINVBNDSTS }));
-    if (throttled()) return session.send(pdu.response({ command_status: smpp.ESME_RTHROTTLED }));
+    if (throttled() || happens('THROTTLE')) {
+      tell('sms throttled');
+      return session.send(pdu.response({ command_status: smpp.ESME_RTHROTTLED }));
+    }
     return submit(account, pdu, session);
+  });
+  session.on('cancel_sm', (pdu) => {
+    tell('sms recalled');
+    session.send(pdu.response({ command_status: smpp.ESME_RCANCELFAIL }));
   });
   session.on('enquire_link', (pdu) => session.send(pdu.response()));
   session.on('unbind', (pdu) => {
@@ -122,4 +149,5 @@ const options = process.env.TLS_KEY
 const server = smpp.createServer(options, serve);
 server.listen(Number(process.argv[2] || 0), '127.0.0.1', () => {
   console.log(`port ${server.address().port}`);
+  tell('listening');
 });

@@ -25,6 +25,10 @@ pub enum Answer {
     Center(bool),
     /// `+CREG`, `+CEREG`: whether there is a network, where the line is clear about it.
     Registered(bool),
+    /// `+CSQ`: how strong the network's signal is, in the steps of the specification.
+    Signal(u8),
+    /// `+CPMS`: places taken and places there are, of the store that messages come into.
+    Places(u16, u16),
     /// The store has no room.
     Full,
     /// The modem has just started: it has forgotten what it was told.
@@ -139,6 +143,11 @@ impl Answer {
             },
             "+CSCA" => Self::Center(field(0).is_some_and(|it| !it.is_empty())),
             "+CREG" | "+CEREG" => registered(values),
+            "+CSQ" => field(0).and_then(|it| it.parse().ok()).map_or(Self::Other, Self::Signal),
+            "+CPMS" => match (number(values, 4), number(values, 5)) {
+                (Some(taken), Some(all)) => Self::Places(taken, all),
+                _ => Self::Other,
+            },
             _ => Self::Other,
         }
     }
@@ -231,6 +240,10 @@ mod tests {
             ("+CREG: 1,\"00C3\",\"0012\"", Answer::Registered(true)),
             ("+CEREG: 0,2", Answer::Registered(false)),
             ("+CREG: 0,4", Answer::Other),
+            ("+CSQ: 20,99", Answer::Signal(20)),
+            ("+CSQ: 300,99", Answer::Other),
+            ("+CPMS: 1,20,1,20,3,50", Answer::Places(3, 50)),
+            ("+CPMS: 1,20", Answer::Other),
             ("^SMMEMFULL: \"SM\"", Answer::Full),
             ("+QIND: \"smsfull\",\"ME\"", Answer::Full),
             ("RDY", Answer::Started),

@@ -19,11 +19,13 @@ use chores::{Chore, Origin};
 use setup::Step;
 use submitting::Turn;
 
+pub use condition::{Condition, Signal};
 pub use events::{
     Command, Config, Dropped, Event, Failure, HandedId, Lost, Submission, SubmissionId, Trouble,
 };
 
 mod chores;
+mod condition;
 mod events;
 mod setup;
 mod submitting;
@@ -35,6 +37,7 @@ pub struct Modem {
     lines: Lines,
     asked: Option<Asked>,
     facts: Facts,
+    condition: Condition,
     /// A message follows on the next line.
     announced: Option<(Origin, Option<u16>)>,
     waiting: BTreeMap<SubmissionId, Turn>,
@@ -132,6 +135,7 @@ impl Modem {
             lines: Lines::default(),
             asked: None,
             facts: Facts::default(),
+            condition: Condition::default(),
             announced: None,
             waiting: BTreeMap::new(),
             chores: VecDeque::new(),
@@ -308,6 +312,7 @@ impl Modem {
     }
 
     fn ready(&mut self, registered: bool, now: Instant) {
+        self.condition.registered = Some(registered);
         let registration_at = if registered { None } else { Some(now + MODEM_REGISTRATION) };
         self.state = State::Ready { since: now, listing_at: now + MODEM_LISTING, registration_at };
         self.commands.push_back(Command::Ready);
@@ -360,6 +365,7 @@ impl Modem {
     /// Forgets the dialog: what was handed out is found in the store or sent by the network again.
     fn abandon(&mut self, now: Instant) {
         self.lines.clear();
+        self.condition = Condition::default();
         self.announced = None;
         self.chores.clear();
         if !std::mem::take(&mut self.handed).is_empty() {
@@ -419,6 +425,8 @@ impl Modem {
             Answer::Tries(tries) => self.facts.tries = Some(tries),
             Answer::Center(known) => self.facts.center = known,
             Answer::Registered(registered) => self.registered(registered, now),
+            Answer::Signal(steps) => self.condition.signal = Some(Signal(steps)),
+            Answer::Places(taken, all) => self.counted(taken, all),
             Answer::Full => {
                 self.tell(Trouble::StoreFull);
                 self.add(Chore::List(self.terms.store));
@@ -447,6 +455,7 @@ impl Modem {
         self.facts.registered = Some(registered);
         let State::Ready { registration_at, .. } = &mut self.state else { return };
         if registered {
+            self.condition.registered = Some(true);
             *registration_at = None;
             self.told.remove(&Trouble::NoNetwork);
             return;
@@ -511,6 +520,9 @@ impl Modem {
     }
 
     fn tell(&mut self, trouble: Trouble) {
+        if trouble == Trouble::NoNetwork {
+            self.condition.registered = Some(false);
+        }
         if self.told.insert(trouble) {
             self.commands.push_back(Command::Trouble(trouble));
         }

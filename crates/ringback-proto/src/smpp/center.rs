@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::pdu::{Bind, Body, Message, Pdu, Role};
+use super::pdu::{Bind, Body, Cancel, Message, Pdu, Role};
 use super::status::Status;
 use super::text::Text;
 use super::wire::{Lost, Wire};
@@ -36,6 +36,8 @@ pub enum Event {
     Refuse(Status),
     /// Answers a submission: its id, or why not.
     Answer(u32, Result<Text<65>, Status>),
+    /// Answers a cancellation.
+    Canceled(u32, Status),
     /// Hands a message or a receipt to the ESME.
     Deliver(DeliveryId, Message),
     /// Unbinds.
@@ -49,6 +51,8 @@ pub enum Command {
     Authenticate(Bind),
     /// Answer it.
     Submission(u32, Message),
+    /// Take the message back, and answer whether it was.
+    Cancellation(u32, Cancel),
     /// What the ESME said to a delivery.
     Delivered(DeliveryId, Status),
     /// The session is over: write what is left to write and close the connection.
@@ -110,6 +114,9 @@ impl Center {
                 self.end(Lost::Refused(status));
             }
             (Event::Answer(sequence, answer), _) => self.answer(sequence, answer),
+            (Event::Canceled(sequence, status), _) => {
+                self.wire.answer(sequence, status, Body::CancelSmResp);
+            }
             (Event::Deliver(id, message), State::Bound(_)) => {
                 let sequence = self.wire.request(Body::DeliverSm(message));
                 self.delivering.insert(sequence, (id, now + self.patience.answer));
@@ -218,6 +225,7 @@ impl Center {
             Body::Bind(bind) => self.bind(sequence, bind),
             Body::SubmitSm(message) => self.submission(sequence, message, Asked::SubmitSm),
             Body::DataSm(message) => self.submission(sequence, message, Asked::DataSm),
+            Body::CancelSm(cancel) => self.cancellation(sequence, cancel),
             Body::DeliverSmResp => self.delivered(sequence, status),
             Body::GenericNack => self.delivered(sequence, Status::RECEIVER_PERMANENT),
             Body::Unbind => {
@@ -236,6 +244,7 @@ impl Center {
             | Body::BindResp(..)
             | Body::SubmitSmResp(_)
             | Body::DataSmResp(_)
+            | Body::CancelSmResp
             | Body::EnquireLink
             | Body::EnquireLinkResp
             | Body::AlertNotification => {}
@@ -251,9 +260,19 @@ impl Center {
         self.commands.push_back(Command::Authenticate(bind));
     }
 
+    fn cancellation(&mut self, sequence: u32, cancel: Cancel) {
+        if !self.may_submit() {
+            return self.wire.answer(sequence, Status::INVALID_BIND_STATUS, Body::CancelSmResp);
+        }
+        self.commands.push_back(Command::Cancellation(sequence, cancel));
+    }
+
+    fn may_submit(&self) -> bool {
+        matches!(self.state, State::Bound(role) if role.transmits())
+    }
+
     fn submission(&mut self, sequence: u32, message: Message, asked: Asked) {
-        let bound = matches!(self.state, State::Bound(role) if role.transmits());
-        let refusal = if !bound {
+        let refusal = if !self.may_submit() {
             Some(Status::INVALID_BIND_STATUS)
         } else if SMPP_CONTENT_OCTETS < message.content.len() {
             Some(Status::INVALID_MESSAGE_LENGTH)

@@ -6,14 +6,15 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::content;
-use super::pdu::{Bind, Body, Message, Pdu};
+use super::content::{self, Unusable};
+use super::hosts::Hosts;
+use super::pdu::{Bind, Body, Cancel, Message, Pdu};
 use super::receipt::{self, Receipt};
 use super::status::{Remedy, Status};
 use super::text::{Address, Text};
 use super::wire::{Lost, Wire};
 use super::{pace::Pace, validity};
-use crate::limits::{SMPP_RETRIES, SMPP_UNANSWERED, SMPP_UNBIND, SMPP_WAITING};
+use crate::limits::{SMPP_RETRIES, SMPP_UNANSWERED, SMPP_UNBIND, SMPP_UNBOUND, SMPP_WAITING};
 
 /// What an account with a message center needs to know.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub struct Config {
     pub bind: Bind,
     /// The address that messages come from.
     pub source: Address,
+    /// How many hosts the account may be used at, one at a time.
+    pub hosts: usize,
     /// Submissions that may be in flight together.
     pub window: usize,
     /// Submissions in a second, as agreed with the operator.
@@ -30,7 +33,7 @@ pub struct Config {
     pub idle: Duration,
     /// How long an answer may take.
     pub patience: Duration,
-    /// The shortest and the longest rest before connecting again.
+    /// The shortest and the longest rest before connecting to the same host again.
     pub rest: (Duration, Duration),
     /// The rest after a refused bind: accounts that hurry get locked.
     pub refused_rest: Duration,
@@ -44,6 +47,7 @@ impl Config {
         Self {
             bind,
             source,
+            hosts: 1,
             // Operators are known to allow 20 at most.
             window: 10,
             // The slowest default seen at a large operator.
@@ -75,6 +79,13 @@ pub enum Event {
     Disconnected,
     /// Somebody wants a message to be sent.
     Submit(SubmissionId, Submission),
+    /// Nobody wants a message any more that the message center has taken.
+    Cancel {
+        /// The message center's name for it.
+        message_id: Text<65>,
+        /// Whom it was for.
+        destination: Address,
+    },
     /// A message handed out is in safe hands: the message center may forget it.
     Taken(HandedId),
     /// Nobody takes it: the message center shall keep it.
@@ -100,7 +111,10 @@ pub struct Submission {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command {
     /// Connect, and report how it went.
-    Connect,
+    Connect {
+        /// To which of the account's hosts, counted from zero.
+        host: usize,
+    },
     /// Write what is left to write and close the connection.
     Disconnect(Lost),
     /// The bind was accepted.
@@ -131,6 +145,8 @@ pub enum Command {
 pub enum Failure {
     /// It stopped being worth sending first.
     Expired,
+    /// There is no bind to send it over.
+    Unbound,
     /// The message center refused it.
     Refused(Status),
     /// The link shuts down.
@@ -148,8 +164,11 @@ pub struct Link {
     in_flight: BTreeMap<u32, InFlight>,
     handed: BTreeMap<HandedId, Handed>,
     next_handed: u64,
-    attempts: u32,
-    chance: u64,
+    hosts: Hosts,
+    unbound_since: Option<Instant>,
+    /// Another host is to have its turn once nothing is in flight here.
+    leaving: bool,
+    last_refusal: Option<Status>,
     commands: VecDeque<Command>,
 }
 
@@ -166,6 +185,7 @@ enum State {
 #[derive(Debug)]
 struct Waiting {
     submission: Submission,
+    since: Instant,
     not_before: Instant,
     retries: u8,
 }
@@ -194,8 +214,10 @@ impl Link {
             in_flight: BTreeMap::new(),
             handed: BTreeMap::new(),
             next_handed: 0,
-            attempts: 0,
-            chance: config.seed,
+            hosts: Hosts::new(&config, now),
+            unbound_since: Some(now),
+            leaving: false,
+            last_refusal: None,
             commands: VecDeque::new(),
             config,
         }
@@ -209,6 +231,16 @@ impl Link {
     /// Whether it has shut down: nothing will come of it any more.
     pub fn is_ended(&self) -> bool {
         self.state == State::Ended
+    }
+
+    /// Submissions in a second: as the message center lets us now, and as agreed with the operator.
+    pub fn per_second(&self) -> (u32, u32) {
+        self.pace.per_second()
+    }
+
+    /// The last status other than success that a submission was answered with.
+    pub fn last_refusal(&self) -> Option<Status> {
+        self.last_refusal
     }
 
     /// Forgets the submissions that nobody wants any more, of those not yet sent.
@@ -228,11 +260,15 @@ impl Link {
             Event::Submit(id, _) if self.is_shutting_down() => {
                 self.commands.push_back(Command::Failed(id, Failure::ShutDown));
             }
+            Event::Submit(id, _) if self.is_turned_away() => {
+                self.commands.push_back(Command::Failed(id, Failure::Unbound));
+            }
             Event::Submit(id, submission) => {
                 debug_assert!(!self.is_full(), "the driver asks is_full first");
-                let waiting = Waiting { submission, not_before: now, retries: 0 };
+                let waiting = Waiting { submission, since: now, not_before: now, retries: 0 };
                 self.waiting.insert(id, waiting);
             }
+            Event::Cancel { message_id, destination } => self.cancel(message_id, destination),
             Event::Taken(handed) => self.answer(handed, Status::OK),
             Event::Declined(handed) => self.answer(handed, Status::RECEIVER_TEMPORARY),
             Event::ShutDown => self.shut_down(now),
@@ -261,7 +297,7 @@ impl Link {
         match self.state {
             State::Resting { until } if until <= now => {
                 self.state = State::Connecting;
-                self.commands.push_back(Command::Connect);
+                self.commands.push_back(Command::Connect { host: self.hosts.current() });
             }
             State::Binding { until } if until <= now => self.lose(Lost::Silent, now),
             State::Unbinding { until } if until <= now => self.lose(Lost::ShutDown, now),
@@ -275,9 +311,14 @@ impl Link {
         for (_, late) in self.in_flight.extract_if(.., |_, it| it.give_up_at <= now) {
             self.commands.push_back(Command::Unknown(late.id));
         }
-        for (id, _) in self.waiting.extract_if(.., |_, it| it.submission.until <= now) {
-            self.commands.push_back(Command::Failed(id, Failure::Expired));
+        let unbound_since = self.unbound_since;
+        let waits_in_vain = |it: &Waiting| it.wanted_until(unbound_since) <= now;
+        for (id, it) in self.waiting.extract_if(.., |_, it| waits_in_vain(it)) {
+            let expired = it.submission.until <= now;
+            let failure = if expired { Failure::Expired } else { Failure::Unbound };
+            self.commands.push_back(Command::Failed(id, failure));
         }
+        self.leave_if_idle(now);
         self.submit(now);
     }
 
@@ -300,7 +341,7 @@ impl Link {
             State::Connecting | State::Ended => None,
         };
         let answer = self.in_flight.values().map(|it| it.give_up_at).min();
-        let expiry = self.waiting.values().map(|it| it.submission.until).min();
+        let expiry = self.waiting.values().map(|it| it.wanted_until(self.unbound_since)).min();
         let turn = self.waiting.values().map(|it| it.not_before.max(self.pace.ready_at())).min();
         let turn = turn.filter(|_| self.has_room());
         [state, answer, expiry, turn].into_iter().flatten().min()
@@ -343,31 +384,43 @@ impl Link {
             self.commands.push_back(Command::Unknown(it.id));
         }
         self.handed.clear();
+        self.leaving = false;
+        self.unbound_since.get_or_insert(now);
         self.state = match self.state {
             State::Unbinding { .. } | State::Ended => State::Ended,
             State::Bound { since } if since + self.config.rest.1 <= now => {
-                self.attempts = 0;
-                State::Resting { until: now + self.rest(lost) }
+                self.hosts.lasted();
+                State::Resting { until: self.hosts.leave(lost, now) }
             }
             State::Resting { .. }
             | State::Connecting
             | State::Binding { .. }
-            | State::Bound { .. } => State::Resting { until: now + self.rest(lost) },
+            | State::Bound { .. } => State::Resting { until: self.hosts.leave(lost, now) },
         };
+        if self.is_turned_away() {
+            for (id, _) in std::mem::take(&mut self.waiting) {
+                self.commands.push_back(Command::Failed(id, Failure::Unbound));
+            }
+        }
     }
 
-    /// Twice as long each time, and between half and all of it by chance.
-    fn rest(&mut self, lost: Option<Lost>) -> Duration {
-        let (shortest, longest) = self.config.rest;
-        let rest = longest.min(shortest * 2_u32.pow(self.attempts.min(16)));
-        self.attempts += 1;
-        // An LCG with Knuth's multiplier: its high bits are good enough to spread reconnects.
-        self.chance = self.chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        let spread = u32::from((self.chance >> 48) as u16);
-        let rest = rest / 2 + rest / 2 * spread / 0x1_0000;
-        match lost {
-            Some(Lost::Refused(_)) => rest.max(self.config.refused_rest),
-            Some(_) | None => rest,
+    /// Whether no host will have the account: waiting would only cost those who wait their time.
+    fn is_turned_away(&self) -> bool {
+        self.unbound_since.is_some() && self.hosts.all_refused()
+    }
+
+    /// Gives another host its turn once every answer is there.
+    fn leave_if_idle(&mut self, now: Instant) {
+        if self.leaving && self.in_flight.is_empty() {
+            self.wire.request(Body::Unbind);
+            self.lose(Lost::Troubled, now);
+        }
+    }
+
+    fn cancel(&mut self, message_id: Text<65>, destination: Address) {
+        if let State::Bound { .. } = self.state {
+            let source = self.config.source.clone();
+            self.wire.request(Body::CancelSm(Cancel { message_id, source, destination }));
         }
     }
 
@@ -383,7 +436,9 @@ impl Link {
     }
 
     fn has_room(&self) -> bool {
-        matches!(self.state, State::Bound { .. }) && self.in_flight.len() < self.config.window
+        matches!(self.state, State::Bound { .. })
+            && !self.leaving
+            && self.in_flight.len() < self.config.window
     }
 
     fn handle_pdu(&mut self, pdu: Pdu, now: Instant) {
@@ -391,6 +446,8 @@ impl Link {
         match (body, self.state) {
             (Body::BindResp(..), State::Binding { .. }) if status == Status::OK => {
                 self.state = State::Bound { since: now };
+                self.unbound_since = None;
+                self.hosts.bound();
                 self.commands.push_back(Command::Bound);
             }
             (Body::BindResp(..) | Body::GenericNack, State::Binding { .. }) => {
@@ -410,7 +467,7 @@ impl Link {
             }
             (Body::UnbindResp, State::Unbinding { .. }) => self.lose(Lost::ShutDown, now),
             // What only an ESME says.
-            (Body::Bind(_) | Body::SubmitSm(_), _) => {
+            (Body::Bind(_) | Body::SubmitSm(_) | Body::CancelSm(_), _) => {
                 self.wire.answer(sequence, Status::INVALID_BIND_STATUS, Body::GenericNack);
             }
             // Answers to what was not asked, and what the wire has dealt with.
@@ -419,6 +476,7 @@ impl Link {
                 | Body::UnbindResp
                 | Body::DeliverSmResp
                 | Body::DataSmResp(_)
+                | Body::CancelSmResp
                 | Body::EnquireLink
                 | Body::EnquireLinkResp
                 | Body::AlertNotification,
@@ -430,6 +488,9 @@ impl Link {
     fn handle_answer(&mut self, sequence: u32, status: Status, id: Text<65>, now: Instant) {
         // A late answer: the submission was reported as unknown, and stays so.
         let Some(mut it) = self.in_flight.remove(&sequence) else { return };
+        if status != Status::OK {
+            self.last_refusal = Some(status);
+        }
         match status.remedy() {
             Remedy::Accepted => {
                 self.pace.accepted();
@@ -443,11 +504,13 @@ impl Link {
                 it.waited.retries += 1;
                 it.waited.not_before = now + Duration::from_secs(1) * u32::from(it.waited.retries);
                 self.waiting.insert(it.id, it.waited);
+                self.leaving |= self.hosts.another_is_ready(now);
             }
             Remedy::Again | Remedy::Later | Remedy::Elsewhere | Remedy::Never => {
                 self.commands.push_back(Command::Failed(it.id, Failure::Refused(status)));
             }
         }
+        self.leave_if_idle(now);
     }
 
     fn deliver(&mut self, sequence: u32, message: Message, answer: Body) {
@@ -461,8 +524,13 @@ impl Link {
             }
             return self.wire.answer(sequence, Status::OK, answer);
         }
-        let Some(octets) = content::unwrap(&message) else {
-            return self.wire.answer(sequence, Status::RECEIVER_PERMANENT, answer);
+        let octets = match content::unwrap(&message) {
+            Ok(octets) => octets,
+            // Not for us, whoever it is for: the message center shall not bring it again.
+            Err(Unusable::Part) => return self.wire.answer(sequence, Status::OK, answer),
+            Err(Unusable::Malformed) => {
+                return self.wire.answer(sequence, Status::RECEIVER_PERMANENT, answer);
+            }
         };
         self.next_handed += 1;
         let handed = HandedId(self.next_handed);
@@ -503,5 +571,13 @@ impl Link {
             registered_delivery: u8::from(self.config.bind.role.receives()),
             ..Message::default()
         }
+    }
+}
+
+impl Waiting {
+    /// When it has waited long enough: for its turn, or for a bind.
+    fn wanted_until(&self, unbound_since: Option<Instant>) -> Instant {
+        let until = self.submission.until;
+        unbound_since.map_or(until, |it| until.min(it.max(self.since) + SMPP_UNBOUND))
     }
 }

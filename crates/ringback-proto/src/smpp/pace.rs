@@ -35,6 +35,12 @@ impl Pace {
         free_at.unwrap_or(self.used_until).max(self.paused_until)
     }
 
+    /// Submissions in a second: now, and as agreed.
+    pub(super) fn per_second(&self) -> (u32, u32) {
+        let rate = |spacing: Duration| (1.0 / spacing.as_secs_f64()).round() as u32;
+        (rate(self.spacing), rate(self.full))
+    }
+
     pub(super) fn submitted(&mut self, now: Instant) {
         self.used_until = self.used_until.max(now) + self.spacing;
     }

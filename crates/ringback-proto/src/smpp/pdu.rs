@@ -51,6 +51,10 @@ pub enum Body {
     DataSm(Message),
     /// Answers with the message's id.
     DataSmResp(Text<65>),
+    /// Takes a message back that has not been delivered yet.
+    CancelSm(Cancel),
+    /// Answers it.
+    CancelSmResp,
     /// Ends the session in good order.
     Unbind,
     /// Answers it.
@@ -85,6 +89,17 @@ pub struct Bind {
     pub password: Password,
     /// What kind of system binds; a few operators ask for one.
     pub system_type: Text<13>,
+}
+
+/// Names a message that is to be taken back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cancel {
+    /// The message center's name for it.
+    pub message_id: Text<65>,
+    /// Who sent it.
+    pub source: Address,
+    /// Whom it was for.
+    pub destination: Address,
 }
 
 /// A message or a delivery receipt.
@@ -177,6 +192,8 @@ impl Body {
             Self::DeliverSmResp => 0x05 | RESPONSE,
             Self::Unbind => 0x06,
             Self::UnbindResp => 0x06 | RESPONSE,
+            Self::CancelSm(_) => 0x08,
+            Self::CancelSmResp => 0x08 | RESPONSE,
             Self::EnquireLink => 0x15,
             Self::EnquireLinkResp => 0x15 | RESPONSE,
             Self::AlertNotification => 0x102,
@@ -201,6 +218,8 @@ impl Body {
             0x8000_0005 => Self::DeliverSmResp,
             0x06 => Self::Unbind,
             0x8000_0006 => Self::UnbindResp,
+            0x08 => Self::CancelSm(Cancel::decode(reader)?),
+            0x8000_0008 => Self::CancelSmResp,
             0x15 => Self::EnquireLink,
             0x8000_0015 => Self::EnquireLinkResp,
             0x102 => Self::AlertNotification,
@@ -218,12 +237,14 @@ impl Body {
             Self::SubmitSmResp(id) | Self::DataSmResp(id) if status == Status::OK => id.encode(out),
             Self::SubmitSm(message) | Self::DeliverSm(message) => message.encode(out),
             Self::DataSm(message) => message.encode_data(out),
+            Self::CancelSm(cancel) => cancel.encode(out),
             // An unused message_id, mandatory all the same.
             Self::DeliverSmResp => out.push(0),
             Self::BindResp(..)
             | Self::SubmitSmResp(_)
             | Self::DataSmResp(_)
             | Self::GenericNack
+            | Self::CancelSmResp
             | Self::Unbind
             | Self::UnbindResp
             | Self::EnquireLink
@@ -276,6 +297,25 @@ impl Bind {
         self.system_type.encode(out);
         // interface_version 3.4, addr_ton, addr_npi, and an empty address_range.
         out.extend([0x34, 0, 0, 0]);
+    }
+}
+
+impl Cancel {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        reader.text::<6>("service_type")?;
+        Ok(Self {
+            message_id: reader.text("message_id")?,
+            source: reader.address("source_addr")?,
+            destination: reader.address("destination_addr")?,
+        })
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        Text::<6>::default().encode(out);
+        self.message_id.encode(out);
+        for address in [&self.source, &self.destination] {
+            address.encode(out);
+        }
     }
 }
 
@@ -365,8 +405,7 @@ impl Message {
     fn encode_addresses(&self, out: &mut Vec<u8>) {
         self.service_type.encode(out);
         for address in [&self.source, &self.destination] {
-            out.extend([address.ton, address.npi]);
-            address.digits.encode(out);
+            address.encode(out);
         }
     }
 

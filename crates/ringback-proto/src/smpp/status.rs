@@ -48,6 +48,8 @@ impl Status {
     pub const INVALID_PASSWORD: Self = Self(0x0e);
     /// No such account.
     pub const INVALID_SYSTEM_ID: Self = Self(0x0f);
+    /// The message cannot be canceled: it is unknown or has been delivered.
+    pub const CANCEL_FAILED: Self = Self(0x11);
     /// The queue of the destination or of the account is full.
     pub const QUEUE_FULL: Self = Self(0x14);
     /// Submitting failed.
@@ -91,6 +93,7 @@ impl fmt::Display for Status {
             Self::BIND_FAILED => "bind failed",
             Self::INVALID_PASSWORD => "invalid password",
             Self::INVALID_SYSTEM_ID => "invalid system id",
+            Self::CANCEL_FAILED => "cannot be canceled",
             Self::QUEUE_FULL => "message queue full",
             Self::SUBMIT_FAILED => "submission failed",
             Self::THROTTLED => "throttled",

@@ -68,6 +68,11 @@ impl Password {
 }
 
 impl Address {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        out.extend([self.ton, self.npi]);
+        self.digits.encode(out);
+    }
+
     /// Reads an address as people write them: `+` and digits, a short code, or a name.
     pub fn parse(text: &str) -> Option<Self> {
         let (ton, npi, digits) = match text.strip_prefix('+') {

@@ -30,6 +30,9 @@ pub enum Lost {
     /// The bind was refused.
     #[error("the bind was refused: {0}; check system id and password")]
     Refused(Status),
+    /// It could not take messages, and another host of the account has its turn.
+    #[error("the message center has trouble: another host has its turn")]
+    Troubled,
     /// We ended it.
     #[error("shut down")]
     ShutDown,

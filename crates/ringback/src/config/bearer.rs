@@ -11,8 +11,10 @@ use rustls::pki_types::{CertificateDer, ServerName};
 
 use super::section::Section;
 
+mod http;
 mod mail;
 mod modem;
+mod modem_manager;
 mod smpp;
 
 /// Reads `[[bearer]]`, by name; whoever pays for signals is told what each costs. What a bearer must
@@ -34,13 +36,13 @@ pub(super) fn read_all(
         let kind: Option<String> = section.required("kind");
         let bearer = match kind.as_deref() {
             Some("smpp") => smpp::read(&mut section).map(Bearer::Smpp),
+            Some("http") => http::read(&mut section).map(Bearer::Http),
             Some("modem") => modem::read(&mut section).map(Bearer::Modem),
+            Some("modem-manager") => modem_manager::read(&mut section).map(Bearer::ModemManager),
             Some("mail") => mail::read(&mut section, name.as_deref(), state).map(Bearer::Mail),
             Some(other) => {
-                section.wrong(
-                    "kind",
-                    format!("{other:?} is no kind of bearer; known: smpp, modem, mail"),
-                );
+                let known = "smpp, http, modem, modem-manager, mail";
+                section.wrong("kind", format!("{other:?} is no kind of bearer; known: {known}"));
                 None
             }
             None => None,

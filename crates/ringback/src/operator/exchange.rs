@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use ringback_proto::smpp::center::{self, DeliveryId};
-use ringback_proto::smpp::pdu::{Bind, Message, Role};
+use ringback_proto::smpp::pdu::{Bind, Cancel, Message, Role};
 use ringback_proto::smpp::receipt::{self, Receipt, State};
 use ringback_proto::smpp::status::{Remedy, Status};
 use ringback_proto::smpp::text::{Password, Text};
@@ -59,6 +59,8 @@ struct Session {
 #[derive(Clone, Debug)]
 struct Item {
     account: usize,
+    /// The account that submitted it; a receipt's is the operator's own.
+    from: Option<usize>,
     message: Message,
     message_id: Text<65>,
     accepted_at: Instant,
@@ -104,6 +106,10 @@ impl Exchange {
             Event::Said(from, center::Command::Submission(sequence, message)) => {
                 let answer = self.accept(from, message, now);
                 self.commands.push_back((from, center::Event::Answer(sequence, answer)));
+            }
+            Event::Said(from, center::Command::Cancellation(sequence, cancel)) => {
+                let status = self.cancel(from, &cancel, now);
+                self.commands.push_back((from, center::Event::Canceled(sequence, status)));
             }
             Event::Said(from, center::Command::Delivered(id, status)) => {
                 self.delivered(from, id, status, now);
@@ -190,9 +196,12 @@ impl Exchange {
         let id = self.fresh_id();
         let message_id = Text::new(&format!("{:x}", id.0)).unwrap_or_default();
         let lost = self.chance.happens(self.config.loss);
+        let doubled = self.chance.happens(self.config.duplicates);
         let receipt_wanted = self.config.receipts && message.registered_delivery & 1 != 0;
         let item = Item {
             account,
+            // What the network has doubled is out of the operator's hands.
+            from: (!doubled).then_some(from),
             message: delivery(message),
             message_id: message_id.clone(),
             accepted_at: now,
@@ -202,7 +211,7 @@ impl Exchange {
         };
         let system_id = &self.config.accounts[from].system_id;
         info!(message_id = message_id.as_str(), account = system_id, "sms accepted");
-        if self.chance.happens(self.config.duplicates) {
+        if doubled {
             let copy = self.fresh_id();
             let at = now + self.delay();
             self.under_way.insert((at, copy), Item { receipt_to: None, ..item.clone() });
@@ -277,11 +286,36 @@ impl Exchange {
         }
     }
 
+    /// Takes a message back that no receiver has been handed yet, for whoever submitted it.
+    fn cancel(&mut self, by: ConnectionId, cancel: &Cancel, now: Instant) -> Status {
+        let Some(account) = self.sessions.get(&by).map(|it| it.account) else {
+            return Status::INVALID_BIND_STATUS;
+        };
+        let meant = |item: &Item| {
+            item.from == Some(account)
+                && item.message_id == cancel.message_id
+                && item.message.destination == cancel.destination
+        };
+        let mut canceled: Vec<Item> =
+            self.under_way.extract_if(.., |_, item| meant(item)).map(|(_, item)| item).collect();
+        for mailbox in &mut self.accounts {
+            let (meant, others) =
+                mailbox.stored.drain(..).partition::<VecDeque<_>, _>(|(_, item)| meant(item));
+            mailbox.stored = others;
+            canceled.extend(meant.into_iter().map(|(_, item)| item));
+        }
+        let Some(item) = canceled.pop() else { return Status::CANCEL_FAILED };
+        info!(message_id = item.message_id.as_str(), "sms canceled");
+        self.receipt(&item, State::Deleted, now);
+        Status::OK
+    }
+
     fn receipt(&mut self, item: &Item, state: State, now: Instant) {
         let Some(account) = item.receipt_to else { return };
         let receipt = Receipt { message_id: item.message_id.clone(), state };
         let item = Item {
             account,
+            from: None,
             message: receipt::write(&item.message, &receipt),
             receipt_to: None,
             fate: Fate::Arrives,
@@ -432,6 +466,27 @@ mod tests {
     }
 
     #[test]
+    fn a_message_is_taken_back_once_by_its_sender_and_not_after_it_was_handed_over() {
+        let (mut exchange, now) = exchange(Config { receipts: false, ..Config::default() });
+        for count in 0..2 {
+            submit(&mut exchange, count, now);
+        }
+        let id = |exchange: &Exchange, content: u8| {
+            let item = exchange.under_way.values().find(|it| it.message.content == [content]);
+            item.unwrap().message_id.clone()
+        };
+        let (first, second) = (id(&exchange, 0), id(&exchange, 1));
+        assert_eq!(cancel(&mut exchange, PRIVATE, &first, now), Status::CANCEL_FAILED);
+        assert_eq!(cancel(&mut exchange, PUBLIC, &first, now), Status::OK);
+        assert_eq!(cancel(&mut exchange, PUBLIC, &first, now), Status::CANCEL_FAILED);
+
+        let later = now + Duration::from_secs(60);
+        exchange.handle_timeout(later);
+        assert_eq!(delivered(&mut exchange).len(), 1);
+        assert_eq!(cancel(&mut exchange, PUBLIC, &second, later), Status::CANCEL_FAILED);
+    }
+
+    #[test]
     fn a_late_message_is_late() {
         let delay = Delay::Fixed { seconds: 1.0 };
         let late = Config { delay, late: 1.0, late_seconds: 100.0, ..Config::default() };
@@ -508,6 +563,20 @@ mod tests {
         let Some((PUBLIC, center::Event::Answer(_, Ok(_)))) = exchange.poll_command() else {
             panic!("not accepted")
         };
+    }
+
+    fn cancel(exchange: &mut Exchange, by: ConnectionId, id: &Text<65>, now: Instant) -> Status {
+        let cancel = Cancel {
+            message_id: id.clone(),
+            source: Address::default(),
+            destination: Address::parse("+15550100777").unwrap(),
+        };
+        let cancellation = center::Command::Cancellation(9, cancel);
+        exchange.handle_event(Event::Said(by, cancellation), now);
+        let Some((_, center::Event::Canceled(9, status))) = exchange.poll_command() else {
+            panic!("not answered")
+        };
+        status
     }
 
     fn delivered(exchange: &mut Exchange) -> Vec<(DeliveryId, u8)> {

@@ -223,7 +223,8 @@ pub(super) async fn follow(
     };
     let event = ended.map(|failure| Event::RingFailed {
         ring,
-        permanent: failure.is_permanent(),
+        // What is down has been waited for long enough: others have their turn at once.
+        permanent: failure.is_permanent() || failure == Failure::Down,
         retry_after: failure.retry_after(),
     });
     let _ = happenings.send(Happening::RingEnded { ring, event }).await;
@@ -258,7 +259,7 @@ fn progress(delivery: Delivery) -> Result<Progress, Failure> {
         Delivery::Submitted { message_id: _ } => Ok(Progress::Submitted),
         Delivery::Delivered => Ok(Progress::Delivered),
         Delivery::Unknown => Ok(Progress::Unknown),
-        Delivery::Failed(Failure::Undelivered) => Ok(Progress::Undelivered),
+        Delivery::Failed(Failure::Undelivered | Failure::Unreachable) => Ok(Progress::Undelivered),
         Delivery::Failed(failure) => Err(failure),
     }
 }

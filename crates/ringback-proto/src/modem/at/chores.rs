@@ -30,6 +30,8 @@ pub(super) enum Chore {
     /// Asks for the network, by its older name and by its newer.
     Registration,
     LongTermRegistration,
+    /// Asks how strong the signal is.
+    Signal,
 }
 
 /// Where a message comes from, and so where it must be done with.
@@ -63,16 +65,18 @@ impl Modem {
             | Chore::Mode
             | Chore::Notices
             | Chore::Registration
-            | Chore::LongTermRegistration => self.chores.push_back(chore),
+            | Chore::LongTermRegistration
+            | Chore::Signal => self.chores.push_back(chore),
         }
     }
 
-    /// Tells it its settings again, in case it lost them unseen, and looks into the store; asks for
-    /// the network.
+    /// Tells it its settings again, in case it lost them unseen, and looks into the store; asks
+    /// how strong the signal is, and for the network.
     pub(super) fn look_after(&mut self, lists: bool, registers: bool) {
         if lists {
             self.add(Chore::Mode);
             self.add(Chore::Notices);
+            self.add(Chore::Signal);
             self.add(Chore::List(self.terms.store));
             self.unlisted.append(&mut self.declined);
         }
@@ -111,6 +115,7 @@ impl Modem {
             },
             Chore::Registration => ("AT+CREG?".to_owned(), MODEM_ANSWER),
             Chore::LongTermRegistration => ("AT+CEREG?".to_owned(), MODEM_ANSWER),
+            Chore::Signal => ("AT+CSQ".to_owned(), MODEM_ANSWER),
         };
         self.ask(Asking::Chore(chore), text, patience, now);
         true
@@ -138,7 +143,8 @@ impl Modem {
             | Chore::Mode
             | Chore::Notices
             | Chore::Registration
-            | Chore::LongTermRegistration => {}
+            | Chore::LongTermRegistration
+            | Chore::Signal => {}
         }
     }
 
@@ -253,7 +259,8 @@ impl Chore {
             | Self::Mode
             | Self::Notices
             | Self::Registration
-            | Self::LongTermRegistration => None,
+            | Self::LongTermRegistration
+            | Self::Signal => None,
         }
     }
 

@@ -31,6 +31,7 @@ pub(super) enum Step {
     Watch,
     Registration,
     LongTermRegistration,
+    Signal { registered: bool },
 }
 
 /// The stores that messages may come into, the preferred one first: a card outlives its modem.
@@ -78,6 +79,7 @@ impl Modem {
             Step::Watch => "AT+CREG=1".to_owned(),
             Step::Registration => "AT+CREG?".to_owned(),
             Step::LongTermRegistration => "AT+CEREG?".to_owned(),
+            Step::Signal { .. } => "AT+CSQ".to_owned(),
         }
     }
 
@@ -134,7 +136,9 @@ impl Modem {
                 Err(code) => self.lose(Lost::Refused(code), now),
             },
             Step::Center => {
-                if !self.facts.center && self.config.center.is_none() {
+                let known = self.facts.center || self.config.center.is_some();
+                self.condition.center = Some(known);
+                if !known {
                     self.tell(Trouble::NoCenter);
                 }
                 self.step(Step::Stores(0), now);
@@ -144,12 +148,14 @@ impl Modem {
             Step::Watch => self.step(Step::Registration, now),
             Step::Registration => match self.facts.registered {
                 Some(false) => self.step(Step::LongTermRegistration, now),
-                Some(true) | None => self.ready(true, now),
+                Some(true) | None => self.step(Step::Signal { registered: true }, now),
             },
             Step::LongTermRegistration => {
                 let registered = self.facts.registered == Some(true);
-                self.ready(registered, now);
+                self.step(Step::Signal { registered }, now);
             }
+            // A modem that does not tell can be used nevertheless.
+            Step::Signal { registered } => self.ready(registered, now),
         }
     }
 
@@ -190,6 +196,7 @@ impl Modem {
     }
 
     fn notices_answered(&mut self, index: usize, result: Result<(), Code>, now: Instant) {
+        self.condition.notices = Some(result.is_ok());
         if result.is_ok() {
             self.terms.notices = Some(NOTICES[index]);
             return self.step(Step::Watch, now);
@@ -227,7 +234,8 @@ fn patience(step: Step) -> Duration {
         | Step::Notices(_)
         | Step::Watch
         | Step::Registration
-        | Step::LongTermRegistration => MODEM_ANSWER,
+        | Step::LongTermRegistration
+        | Step::Signal { .. } => MODEM_ANSWER,
         Step::Card | Step::PinTries | Step::EnterPin | Step::Center | Step::Stores(_) => {
             MODEM_STORE_ANSWER
         }

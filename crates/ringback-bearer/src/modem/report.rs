@@ -1,0 +1,93 @@
+//! What the modem's condition means to whoever runs it.
+
+use std::io;
+
+use ringback_proto::modem::at::{Condition, Lost};
+
+use crate::health::{Reporter, Verdict};
+
+const PORT: &str = "port";
+const CARD: &str = "card";
+const NETWORK: &str = "network";
+const SIGNAL: &str = "signal";
+const CENTER: &str = "center";
+const NOTICES: &str = "notices";
+const STORE: &str = "store";
+
+/// All that is looked at, in that order.
+pub(super) const LOOKS_AT: [&str; 7] = [PORT, CARD, NETWORK, SIGNAL, CENTER, NOTICES, STORE];
+
+/// Below this a signal is worth a second look.
+const WEAK_DBM: i16 = -102;
+
+pub(super) fn ready(reporter: &Reporter) {
+    reporter.found(PORT, Verdict::Good, "the modem answers");
+    reporter.found(CARD, Verdict::Good, "it works");
+}
+
+pub(super) fn condition(condition: &Condition, reporter: &Reporter) {
+    let Condition { registered, signal, center, notices, store } = condition;
+    match registered {
+        Some(true) => reporter.found(NETWORK, Verdict::Good, "registered"),
+        Some(false) => {
+            reporter.found(NETWORK, Verdict::Bad, "none: see to antenna and subscription");
+        }
+        None => {}
+    }
+    if let Some(signal) = signal {
+        match (signal.dbm(), signal.word()) {
+            (Some(dbm), Some(word)) => {
+                let verdict = if dbm < WEAK_DBM { Verdict::Doubtful } else { Verdict::Good };
+                reporter.found(SIGNAL, verdict, format!("{dbm} dBm, {word}"));
+            }
+            _ => reporter.found(SIGNAL, Verdict::Doubtful, "the modem does not tell"),
+        }
+    }
+    match center {
+        Some(true) => reporter.found(CENTER, Verdict::Good, "known"),
+        Some(false) => {
+            let text = "not known: nothing can be sent until `center` is set";
+            reporter.found(CENTER, Verdict::Bad, text);
+        }
+        None => {}
+    }
+    match notices {
+        Some(true) => reporter.found(NOTICES, Verdict::Good, "messages are announced"),
+        Some(false) => {
+            let text = "messages are not announced: they are heard up to a minute late";
+            reporter.found(NOTICES, Verdict::Doubtful, text);
+        }
+        None => {}
+    }
+    if let Some((taken, all)) = store {
+        let verdict = if taken < all { Verdict::Good } else { Verdict::Doubtful };
+        reporter.found(STORE, verdict, format!("{taken} of {all} places were taken at the start"));
+    }
+}
+
+/// The modem was given up, for this reason.
+pub(super) fn lost(lost: Lost, reporter: &Reporter) {
+    let what = match lost {
+        Lost::NoCard | Lost::PinWanted | Lost::PinRefused | Lost::Locked => {
+            reporter.found(PORT, Verdict::Good, "the modem answers");
+            CARD
+        }
+        Lost::Silent | Lost::Refused(_) | Lost::ShutDown => PORT,
+    };
+    reporter.found(what, Verdict::Bad, lost.to_string());
+    forget(what, reporter);
+}
+
+/// There is no port, or no more.
+pub(super) fn no_port(cause: &io::Error, reporter: &Reporter) {
+    let text = format!("{cause}: see to the cable, to `device` and to who may open it");
+    reporter.found(PORT, Verdict::Bad, text);
+    forget(PORT, reporter);
+}
+
+/// What comes after `what` is not known without it.
+fn forget(what: &str, reporter: &Reporter) {
+    for row in LOOKS_AT.iter().skip_while(|it| **it != what).skip(1) {
+        reporter.found(row, Verdict::Doubtful, "not known now");
+    }
+}
