@@ -65,7 +65,8 @@ fn installation() -> Result<TempDir> {
     }
     let names = vec!["mail.example".to_owned()];
     let root = rcgen::generate_simple_self_signed(names)?;
-    std::fs::write(folder.path().join("roots.pem"), root.cert.pem())?;
+    let root = pem::Pem::new("CERTIFICATE", root.cert.der().to_vec());
+    std::fs::write(folder.path().join("roots.pem"), pem::encode(&root))?;
     Ok(folder)
 }
 
