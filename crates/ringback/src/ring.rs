@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use ringback_proto::door::Told;
+use ringback_proto::refusal::Refusal;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -43,12 +44,14 @@ pub async fn run(wanted: Ring, stop: CancellationToken) -> anyhow::Result<ExitCo
             Ok(asked) => asked,
             Err(failed) => return scribe.end(failed),
         };
+        let mut has_left = false;
         loop {
             let said = scribe.teller.watch(asked.next()).await;
             let said = said.unwrap_or_else(Said::Failed);
             if let Said::Failed(failed) = said {
-                return scribe.end(failed);
+                return scribe.end(if has_left { failed } else { unsent(failed) });
             }
+            has_left |= matches!(said, Said::Submitted { .. } | Said::Unconfirmed);
             scribe.tell(&said)?;
             if said.is_last() {
                 return Ok(ExitCode::SUCCESS);
@@ -62,6 +65,15 @@ pub async fn run(wanted: Ring, stop: CancellationToken) -> anyhow::Result<ExitCo
             Ok(Fault::Stopped.exit_code().into())
         }
     }
+}
+
+/// Of a signal that never left, nobody can say that it was not answered.
+fn unsent(failed: Failed) -> Failed {
+    if failed.code != Refusal::NoAnswer.code() {
+        return failed;
+    }
+    let detail = "The bearer could not send the signal in time: `ringback doctor` says why.";
+    Failed { detail: detail.to_owned(), ..Refusal::Unringable.into() }
 }
 
 /// As of a session that did not begin: a wrong route is bad usage, all else a refusal.

@@ -93,7 +93,7 @@ async fn a_signal_that_is_lost_and_a_service_that_refuses_are_told_apart() -> Re
     let rung = fails(&house, &ring, "RB-TERMINAL-REFUSED", 75).await?;
     ensure!(rung.contains("dialed back after"), "{rung}");
 
-    rewrite(&house, "operator.toml", "[operator]\n", "[operator]\nloss = 1.0\n")?;
+    rewrite(&house, "operator.toml", "loss = 0.0", "loss = 1.0")?;
     house.restart("operator").await?;
     house.restart("public").await?;
     house.says("public", "bound", 2).await?;
