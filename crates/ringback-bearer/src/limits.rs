@@ -78,7 +78,7 @@ pub const HTTP_HEAD_OCTETS: usize = 16 * 1024;
 pub const HTTP_RECALLABLE: usize = 256;
 /// Octets of a post by a provider; a longer one is rejected.
 pub const HTTP_POST_OCTETS: usize = 8 * 1024;
-/// Connections to the webhook; the next ones wait until one has ended.
+/// Connections to the webhook; the oldest gives way to the next, and a provider posts again.
 pub const HTTP_CONNECTIONS: usize = 64;
 /// Posts over one connection; the next has a new connection.
 pub const HTTP_POSTS_PER_CONNECTION: u32 = 32;

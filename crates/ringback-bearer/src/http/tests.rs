@@ -386,6 +386,21 @@ async fn a_connection_may_bring_so_many_posts_and_no_more() {
     house.close().await;
 }
 
+#[tokio::test]
+async fn strangers_who_say_nothing_do_not_keep_the_provider_waiting() {
+    let token = Zeroizing::new("canary".to_owned());
+    let (house, address) = webhook(Proof::TokenInPath(token), preset::Api::Kannel).await;
+    let mut silent = Vec::new();
+    for _ in 0..2 * limits::HTTP_CONNECTIONS {
+        silent.push(TcpStream::connect(&address).await.unwrap());
+    }
+    let get = "GET /in/canary?text=RB&id=1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let answer = tokio::time::timeout(limits::HTTP_READ / 2, say(&address, get.as_bytes())).await;
+    assert!(answer.expect("an answer at once").contains(" 200 "));
+    assert_eq!(silent[0].read(&mut [0; 1]).await.unwrap_or_default(), 0, "the oldest has gone");
+    house.close().await;
+}
+
 #[test]
 fn no_secret_prints_itself() {
     let proof = Proof::TokenInPath(Zeroizing::new("canary".to_owned()));
