@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ringback_bearer::limits::MANAGER_DELETES_AFTER;
 use ringback_bearer::modem_manager::{Config, Which};
 use ringback_bearer::{
     Bearer, Body, Delivery, Failure, Finding, Health, Message, Receiver, Transmitter, Verdict,
@@ -56,6 +57,28 @@ async fn messages_are_heard_unchanged_and_deleted() {
     daemon.modem.with(|it| it.deliver(&binary));
     assert_eq!(party.hear().await, octets);
     soon(daemon.modem.until(|it| it.stores.values().all(|it| it.is_empty()))).await;
+    party.end().await;
+}
+
+#[tokio::test]
+async fn who_only_looks_deletes_nothing() {
+    let Some(daemon) = Daemon::start(Traits::modern()).await else { return };
+    daemon.modem.with(|it| it.store("SM", 0, &plain("before")));
+    let Party { receiver, mut health, tasks, shutdown, .. } = Party::start(&daemon);
+    drop(receiver);
+    soon(health.settled()).await;
+    daemon.modem.with(|it| it.deliver(&plain("meanwhile")));
+    // Time and again as long as what was heard is left in the store.
+    tokio::time::sleep(2 * MANAGER_DELETES_AFTER).await;
+    assert_eq!(daemon.messages().await, 2);
+    shutdown.cancel();
+    tasks.close();
+    soon(tasks.wait()).await;
+
+    let mut party = Party::start(&daemon);
+    let mut heard = [party.hear().await, party.hear().await];
+    heard.sort();
+    assert_eq!(heard, [b"before".to_vec(), b"meanwhile".to_vec()]);
     party.end().await;
 }
 
