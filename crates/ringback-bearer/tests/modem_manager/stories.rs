@@ -120,6 +120,17 @@ async fn modem_manager_may_end_and_start_again() {
 }
 
 #[tokio::test]
+async fn nobody_but_the_bus_can_say_that_modem_manager_ended() {
+    let Some(daemon) = Daemon::start(Traits::modern()).await else { return };
+    let mut party = Party::start(&daemon);
+    soon(party.health.settled()).await;
+    daemon.pretend_an_end().await;
+    let believed = timeout(Duration::from_secs(2), party.finds("ModemManager ended")).await;
+    assert!(believed.is_err());
+    party.end().await;
+}
+
+#[tokio::test]
 async fn the_bus_may_end_and_start_again() {
     let Some(mut daemon) = Daemon::start(Traits::modern()).await else { return };
     let mut party = Party::start(&daemon);
