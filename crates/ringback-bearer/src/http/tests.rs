@@ -197,6 +197,13 @@ async fn an_api_that_is_told_late_is_asked_again_and_no_sooner_than_it_says() {
     let told = refused(story.next().await);
     assert_eq!(told, ("status 503".to_owned(), false, Some(Duration::from_secs(3000))));
 
+    // Nor is it held for so long that the bearer would count as down.
+    let (mut story, since) = (house.text(60), Instant::now());
+    Asked::read(&stub).await.answer("429 Too Many", "Retry-After: 5\r\n", "").await;
+    let told = refused(story.next().await);
+    assert_eq!(told, ("status 429".to_owned(), false, Some(Duration::from_secs(5))));
+    assert!(since.elapsed() < Duration::from_secs(4), "at once");
+
     let mut story = house.text(60);
     let error = r#"{"code":21211,"message":"+15558675310 is no number, canary"}"#;
     Asked::read(&stub).await.answer("400 Bad", "", error).await;
