@@ -62,6 +62,9 @@ pub const MAIL_KEEPALIVE_TRIES: u32 = 3;
 pub const HTTP_TRIES: u32 = 4;
 /// How long a message rests before it is posted again, if the API does not say.
 pub const HTTP_AGAIN: Duration = Duration::from_secs(2);
+/// The longest wait that an API may ask for before a message rests here; for more it has failed for now.
+/// So all tries together are over before a bearer counts as down (`ringback_proto::limits::HELD_FOR`).
+pub const HTTP_HELD: Duration = Duration::from_secs(4);
 /// How long to leave an API alone that cannot be connected to: the first pause, and the longest.
 pub const HTTP_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
 /// How long an API may want to be left alone; if it wants more, this is told.
@@ -78,7 +81,7 @@ pub const HTTP_HEAD_OCTETS: usize = 16 * 1024;
 pub const HTTP_RECALLABLE: usize = 256;
 /// Octets of a post by a provider; a longer one is rejected.
 pub const HTTP_POST_OCTETS: usize = 8 * 1024;
-/// Connections to the webhook; the next ones wait until one has ended.
+/// Connections to the webhook; the oldest gives way to the next, and a provider posts again.
 pub const HTTP_CONNECTIONS: usize = 64;
 /// Posts over one connection; the next has a new connection.
 pub const HTTP_POSTS_PER_CONNECTION: u32 = 32;

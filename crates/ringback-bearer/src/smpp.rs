@@ -253,7 +253,8 @@ impl Driver {
                     let Some(Story { progress, destination }) = self.stories.remove(&id) else {
                         continue;
                     };
-                    let name = message_id.as_str().to_owned();
+                    // It is shown on terminals, which obey control characters.
+                    let name = message_id.as_str().escape_debug().to_string();
                     debug!(message_id = name, "submitted");
                     tell(&progress, Delivery::Submitted { message_id: name });
                     let taken = Taken { message_id, destination };

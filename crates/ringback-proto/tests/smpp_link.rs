@@ -264,6 +264,14 @@ fn what_nobody_wants_any_more_is_canceled_over_a_bind_and_only_then() {
 }
 
 #[test]
+fn a_message_without_a_name_is_not_canceled_since_that_would_cancel_all_to_its_number() {
+    let mut world = World::bound();
+    let (message_id, destination) = (Text::default(), Address::parse("+15550100777").unwrap());
+    world.link.handle_event(Event::Cancel { message_id, destination }, world.now);
+    assert_eq!(world.sent(), []);
+}
+
+#[test]
 fn a_part_of_a_longer_message_is_acknowledged_and_not_handed_on() {
     let mut world = World::bound();
     let content = b"\x05\x00\x03\x07\x02\x01RB".to_vec();

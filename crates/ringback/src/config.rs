@@ -31,7 +31,7 @@ pub use places::{ListedProxy, Place, Places, Side};
 pub use private::{Nat64, PrivateConfig, PublicProxy, ServiceTarget, Subscription};
 pub use public::PublicConfig;
 pub use responder::ResponderConfig;
-pub use ringer::own_bearer;
+pub use ringer::{OnlyTo, own_bearer};
 pub(crate) use section::is_host_and_port;
 pub use section::{Problem, Section};
 

@@ -107,7 +107,7 @@ pub async fn run(wanted: Connect, stop: CancellationToken) -> anyhow::Result<Exi
     let end_to_end = service.is_some_and(|it| it.end_to_end);
     let teller = Teller::new(wanted.json);
     let (tasks, ended) = (TaskTracker::new(), CancellationToken::new());
-    let ringer = own.map(|(kind, bearer)| Ringer::start(kind, bearer, &tasks, ended.clone()));
+    let ringer = own.map(|(kind, own)| Ringer::start(kind, own, &tasks, ended.clone()));
     let agent = Agent { contact, request, end_to_end, identity, ringer };
     let code = serve(agent, &wanted, teller, &stop).await;
     ended.cancel();

@@ -88,6 +88,23 @@ async fn a_client_whose_bearer_cannot_send_is_told_so_at_once() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_public_proxy_cannot_have_a_client_ring_whom_its_file_does_not_list() -> Result<()> {
+    let house = house().await?;
+    let own = std::fs::read_to_string(house.path("own.toml"))?;
+    std::fs::write(house.path("barred.toml"), format!("only_to = [\"+49\"]\n{own}"))?;
+    let output = ring(&house, "lee", "smpp", "barred.toml", b"").await?;
+    assert_eq!(failed(&output)?["code"], "RB-NOT-RUNG", "{}", words(&output));
+    assert_eq!(output.status.code(), Some(69));
+    assert!(!words(&output).contains(NUMBER));
+    assert_eq!(submitted(&house)?, (0, 0));
+
+    std::fs::write(house.path("listed.toml"), format!("only_to = [\"+1555\"]\n{own}"))?;
+    let output = ring(&house, "lee", "smpp", "listed.toml", b"now").await?;
+    assert_eq!(output.stdout, b"now", "{}", words(&output));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_never_sends_is_handed_three_signals_and_then_refused() -> Result<()> {
     let house = house().await?;
     let mut talk = asks_to_ring(&house).await?;

@@ -221,10 +221,12 @@ impl Post {
                 self.reporter.found("api", Verdict::Doubtful, text);
                 let retry_after = retry_after.map(|it| it.min(limits::HTTP_RETRY_AFTER));
                 let failure = Failure::Refused { reason, permanent: false, retry_after };
-                if *tries == limits::HTTP_TRIES {
+                let wait = retry_after.unwrap_or(limits::HTTP_AGAIN);
+                // One number may be the cause: a message that is held is this bearer's fault for all.
+                if *tries == limits::HTTP_TRIES || limits::HTTP_HELD < wait {
                     return Tried::Told(Delivery::Failed(failure));
                 }
-                let at = Instant::now() + retry_after.unwrap_or(limits::HTTP_AGAIN);
+                let at = Instant::now() + wait;
                 Tried::Again { at, otherwise: failure }
             }
             Outcome::Refused { reason } => {

@@ -197,6 +197,13 @@ async fn an_api_that_is_told_late_is_asked_again_and_no_sooner_than_it_says() {
     let told = refused(story.next().await);
     assert_eq!(told, ("status 503".to_owned(), false, Some(Duration::from_secs(3000))));
 
+    // Nor is it held for so long that the bearer would count as down.
+    let (mut story, since) = (house.text(60), Instant::now());
+    Asked::read(&stub).await.answer("429 Too Many", "Retry-After: 5\r\n", "").await;
+    let told = refused(story.next().await);
+    assert_eq!(told, ("status 429".to_owned(), false, Some(Duration::from_secs(5))));
+    assert!(since.elapsed() < Duration::from_secs(4), "at once");
+
     let mut story = house.text(60);
     let error = r#"{"code":21211,"message":"+15558675310 is no number, canary"}"#;
     Asked::read(&stub).await.answer("400 Bad", "", error).await;
@@ -383,6 +390,21 @@ async fn a_connection_may_bring_so_many_posts_and_no_more() {
     let answer = say(&address, many.as_bytes()).await;
     let answers = answer.matches(" 200 ").count();
     assert_eq!(u32::try_from(answers).unwrap(), limits::HTTP_POSTS_PER_CONNECTION);
+    house.close().await;
+}
+
+#[tokio::test]
+async fn strangers_who_say_nothing_do_not_keep_the_provider_waiting() {
+    let token = Zeroizing::new("canary".to_owned());
+    let (house, address) = webhook(Proof::TokenInPath(token), preset::Api::Kannel).await;
+    let mut silent = Vec::new();
+    for _ in 0..2 * limits::HTTP_CONNECTIONS {
+        silent.push(TcpStream::connect(&address).await.unwrap());
+    }
+    let get = "GET /in/canary?text=RB&id=1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let answer = tokio::time::timeout(limits::HTTP_READ / 2, say(&address, get.as_bytes())).await;
+    assert!(answer.expect("an answer at once").contains(" 200 "));
+    assert_eq!(silent[0].read(&mut [0; 1]).await.unwrap_or_default(), 0, "the oldest has gone");
     house.close().await;
 }
 

@@ -3,6 +3,7 @@
 //! Whoever cannot show that it is the provider learns nothing: the wrong path, a wrong secret and a
 //! wrong signature get the same empty answer. Nothing of a post is logged.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,7 +20,7 @@ use ringback_proto::sms_api::replay::{Mark, Taken};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -80,18 +81,27 @@ impl Door {
             return;
         };
         let mut connections = JoinSet::new();
+        let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 Some(_) = connections.join_next() => {}
-                accepted = listener.accept(), if connections.len() < limits::HTTP_CONNECTIONS => {
+                accepted = listener.accept() => {
                     let Ok((stream, _)) = accepted else {
                         // Out of descriptors, most likely: they come back as connections end.
                         sleep(limits::HTTP_PAUSE.0).await;
                         continue;
                     };
+                    // Strangers who say nothing must not keep the provider waiting.
+                    oldest_first.retain(|it| !it.is_finished());
+                    if limits::HTTP_CONNECTIONS <= oldest_first.len()
+                        && let Some(oldest) = oldest_first.pop_front()
+                    {
+                        oldest.abort();
+                    }
                     let inner = Arc::clone(&self.inner);
-                    connections.spawn(async move { inner.meet(stream).await }.instrument(Span::current()));
+                    let meeting = async move { inner.meet(stream).await };
+                    oldest_first.push_back(connections.spawn(meeting.instrument(Span::current())));
                 }
             }
         }

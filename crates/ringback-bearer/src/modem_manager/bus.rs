@@ -168,7 +168,10 @@ impl Signals {
 /// Whether ModemManager ended: whatever follows it knows other objects, by the same names.
 fn has_lost_its_owner(message: &Message) -> bool {
     let header = message.header();
-    if header.member().is_none_or(|it| it.as_str() != "NameOwnerChanged") {
+    // Anybody on the bus may say this to us; only the bus itself knows.
+    if header.sender().is_none_or(|it| it.as_str() != "org.freedesktop.DBus")
+        || header.member().is_none_or(|it| it.as_str() != "NameOwnerChanged")
+    {
         return false;
     }
     let body = message.body();

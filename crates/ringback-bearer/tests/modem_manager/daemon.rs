@@ -94,6 +94,23 @@ impl Daemon {
         self.start_manager_again().await;
     }
 
+    /// Somebody else tells everybody on the bus that the daemon ended.
+    pub(crate) async fn pretend_an_end(&self) {
+        let bus = DBusProxy::new(&self.connection).await.unwrap();
+        let interface = "org.freedesktop.DBus";
+        for name in bus.list_names().await.unwrap().iter().filter(|it| it.starts_with(':')) {
+            let (path, body) = ("/org/freedesktop/DBus", (NAME, ":1.1", ""));
+            let told = self.connection.emit_signal(
+                Some(name.as_str()),
+                path,
+                interface,
+                "NameOwnerChanged",
+                &body,
+            );
+            told.await.unwrap();
+        }
+    }
+
     /// How many messages the daemon knows of the modem.
     pub(crate) async fn messages(&self) -> usize {
         let interface = "org.freedesktop.ModemManager1.Modem.Messaging";

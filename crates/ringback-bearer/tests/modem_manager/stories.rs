@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ringback_bearer::limits::MANAGER_DELETES_AFTER;
 use ringback_bearer::modem_manager::{Config, Which};
 use ringback_bearer::{
     Bearer, Body, Delivery, Failure, Finding, Health, Message, Receiver, Transmitter, Verdict,
@@ -60,6 +61,28 @@ async fn messages_are_heard_unchanged_and_deleted() {
 }
 
 #[tokio::test]
+async fn who_only_looks_deletes_nothing() {
+    let Some(daemon) = Daemon::start(Traits::modern()).await else { return };
+    daemon.modem.with(|it| it.store("SM", 0, &plain("before")));
+    let Party { receiver, mut health, tasks, shutdown, .. } = Party::start(&daemon);
+    drop(receiver);
+    soon(health.settled()).await;
+    daemon.modem.with(|it| it.deliver(&plain("meanwhile")));
+    // Time and again as long as what was heard is left in the store.
+    tokio::time::sleep(2 * MANAGER_DELETES_AFTER).await;
+    assert_eq!(daemon.messages().await, 2);
+    shutdown.cancel();
+    tasks.close();
+    soon(tasks.wait()).await;
+
+    let mut party = Party::start(&daemon);
+    let mut heard = [party.hear().await, party.hear().await];
+    heard.sort();
+    assert_eq!(heard, [b"before".to_vec(), b"meanwhile".to_vec()]);
+    party.end().await;
+}
+
+#[tokio::test]
 async fn full_stores_are_drained_at_the_start() {
     let traits = Traits { places: 3, ..Traits::modern() };
     let Some(daemon) = Daemon::start(traits).await else { return };
@@ -93,6 +116,17 @@ async fn modem_manager_may_end_and_start_again() {
     daemon.modem.with(|it| it.deliver(&plain("after")));
     assert_eq!(party.hear().await, b"after");
     assert_eq!(daemon.modem.with(|it| it.sent.len()), 2);
+    party.end().await;
+}
+
+#[tokio::test]
+async fn nobody_but_the_bus_can_say_that_modem_manager_ended() {
+    let Some(daemon) = Daemon::start(Traits::modern()).await else { return };
+    let mut party = Party::start(&daemon);
+    soon(party.health.settled()).await;
+    daemon.pretend_an_end().await;
+    let believed = timeout(Duration::from_secs(2), party.finds("ModemManager ended")).await;
+    assert!(believed.is_err());
     party.end().await;
 }
 

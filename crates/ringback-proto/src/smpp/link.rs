@@ -418,6 +418,10 @@ impl Link {
     }
 
     fn cancel(&mut self, message_id: Text<65>, destination: Address) {
+        // Without a name all messages to the destination would be canceled, whoever sent them (4.9.1).
+        if message_id.as_str().is_empty() {
+            return;
+        }
         if let State::Bound { .. } = self.state {
             let source = self.config.source.clone();
             self.wire.request(Body::CancelSm(Cancel { message_id, source, destination }));

@@ -1,22 +1,67 @@
-//! The bearer of a client that rings by itself: one `[[bearer]]` table, as the proxies' files have it.
+//! The bearer of a client that rings by itself: one `[[bearer]]` table, as the proxies' files have it,
+//! and whom it may be used for.
 
+use std::fmt;
 use std::path::Path;
 
 use ringback_bearer::Bearer;
+use ringback_proto::terminal::{Callee, MailAddress};
 
 use super::section::{Section, Source};
 use super::{Mistakes, bearer, text_of};
 
-/// Reads the one bearer of a client's file, which must be of this kind.
-pub fn own_bearer(file: &Path, kind: &str) -> Result<Bearer, Mistakes> {
+/// Whom a public proxy may have a client ring: beginnings of call numbers, mail addresses, and mail
+/// domains with their `@`. If nobody is named, it is everybody.
+#[derive(Clone, Default)]
+pub struct OnlyTo(Vec<String>);
+
+impl OnlyTo {
+    /// Whether this address may be rung.
+    pub fn allows(&self, to: &Callee) -> bool {
+        let fits = |it: &String| match to {
+            Callee::Number(number) => format!("+{}", number.digits()).starts_with(it),
+            Callee::Mail(mail) if it.starts_with('@') => {
+                it[1..].eq_ignore_ascii_case(mail.domain())
+            }
+            Callee::Mail(mail) => it.eq_ignore_ascii_case(mail.as_str()),
+        };
+        self.0.is_empty() || self.0.iter().any(fits)
+    }
+}
+
+/// Shows how many they are only: numbers and addresses are personal data.
+impl fmt::Debug for OnlyTo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OnlyTo({})", self.0.len())
+    }
+}
+
+/// Reads the one bearer of a client's file, which must be of this kind, and whom it may ring.
+pub fn own_bearer(file: &Path, kind: &str) -> Result<(Bearer, OnlyTo), Mistakes> {
     let text = text_of(file)?;
     let folder = file.parent().unwrap_or(Path::new("."));
     let problems = |problems| Mistakes { file: file.to_owned(), problems };
     let source = Source::parse(&text, folder).map_err(problems)?;
     let mut root = source.root();
+    let only_to = read_only_to(&mut root);
     let bearer = read(&mut root, kind);
     root.finish();
-    source.verdict(bearer).map_err(problems)
+    source.verdict(bearer.map(|it| (it, only_to))).map_err(problems)
+}
+
+fn read_only_to(root: &mut Section<'_>) -> OnlyTo {
+    let all: Vec<String> = root.list("only_to");
+    let digits = |it: &str| !it.is_empty() && it.bytes().all(|it| it.is_ascii_digit());
+    let good = |it: &String| {
+        it.strip_prefix('+').is_some_and(digits)
+            || it.strip_prefix('@').is_some_and(|it| MailAddress::parse(&format!("a@{it}")).is_ok())
+            || MailAddress::parse(it).is_ok()
+    };
+    if !all.iter().all(good) || all.is_empty() && root.has("only_to") {
+        let text = "must list beginnings of numbers (\"+1555\"), mail addresses or mail domains (\"@a.b\")";
+        root.wrong("only_to", text);
+    }
+    OnlyTo(all)
 }
 
 fn read(root: &mut Section<'_>, kind: &str) -> Option<Bearer> {
@@ -53,10 +98,42 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_public_proxy_has_a_client_ring_only_whom_its_file_lists() {
+        let modem = "[[bearer]]\nname = \"own\"\nkind = \"modem\"\ndevice = \"/dev/ttyUSB0\"\n";
+        let listed = "only_to = [\"+1555\", \"lee@b.example\", \"@Fleet.example\"]\n";
+        let (_, only_to) = read(&format!("{listed}{modem}")).unwrap();
+        for (to, allowed) in [
+            ("+15550100777", true),
+            ("+19005550100", false),
+            ("+155", false),
+            ("car7@fleet.example", true),
+            ("car7@dear.fleet.example", false),
+            ("lee@b.example", true),
+            ("kim@b.example", false),
+        ] {
+            assert_eq!(only_to.allows(&to.parse().unwrap()), allowed, "{to}");
+        }
+        assert_eq!(format!("{only_to:?}"), "OnlyTo(3)");
+        assert!(read(modem).unwrap().1.allows(&"+19005550100".parse().unwrap()));
+        for wrong in ["[]", "[\"\"]", "[\"+\"]", "[\"1555\"]", "[\"@\"]", "[\"a b@c\"]"] {
+            let text = format!("only_to = {wrong}\n{modem}");
+            assert!(mistakes("modem", &text).unwrap().contains("only_to"), "{wrong}");
+        }
+    }
+
+    fn read(text: &str) -> Result<(Bearer, OnlyTo), Mistakes> {
+        of("modem", text)
+    }
+
     fn mistakes(kind: &str, text: &str) -> Option<String> {
+        of(kind, text).err().map(|it| it.to_string())
+    }
+
+    fn of(kind: &str, text: &str) -> Result<(Bearer, OnlyTo), Mistakes> {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("own.toml");
         std::fs::write(&file, text).unwrap();
-        own_bearer(&file, kind).err().map(|it| it.to_string())
+        own_bearer(&file, kind)
     }
 }

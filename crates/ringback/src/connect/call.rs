@@ -70,7 +70,7 @@ impl Agent {
                 (Reply::Refused(told), _) => return Err(Fault::Refused(told)),
                 (Reply::Ring(errand), Some(outbox)) => {
                     teller.stage(&format!("ringing by {}", outbox.kind()));
-                    outbox.send(errand).ok_or_else(nonsense)?;
+                    outbox.send(errand)?;
                 }
                 (Reply::Armed(_), _) | (Reply::Ring(_), None) => return Err(nonsense()),
             }
@@ -191,7 +191,7 @@ async fn sent(outbox: &mut Option<Outbox>) -> Result<(), Fault> {
     }
 }
 
-fn nonsense() -> Fault {
+pub(super) fn nonsense() -> Fault {
     Fault::Cut(io::Error::new(io::ErrorKind::InvalidData, "a reply that makes no sense here"))
 }
 

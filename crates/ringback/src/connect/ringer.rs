@@ -9,21 +9,24 @@ use std::pin::pin;
 use std::task::Poll;
 
 use ringback_bearer::{
-    Bearer, Body, Delivery, Failure, Health, Message, Receiver, Submission, Transmitter, Verdict,
+    Bearer, Body, Delivery, Failure, Health, Message, Submission, Transmitter, Verdict,
 };
 use ringback_proto::door::Errand;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Fault;
+use super::call::nonsense;
+use crate::config::OnlyTo;
 use crate::limits::OWN_SIGNALS;
 
 /// A bearer that runs for as long as the client does.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Ringer {
     kind: String,
     transmitter: Transmitter,
     health: Health,
+    only_to: OnlyTo,
 }
 
 /// The signals of one session. Dropping it takes back those that were not sent yet.
@@ -40,20 +43,23 @@ impl Ringer {
     /// Starts the bearer; it works until `ended`, and its tasks belong to `tasks`.
     pub(super) fn start(
         kind: &str,
-        bearer: Bearer,
+        (bearer, only_to): (Bearer, OnlyTo),
         tasks: &TaskTracker,
         ended: CancellationToken,
     ) -> Self {
-        let (transmitter, receiver, health) = bearer.start(tasks, ended);
-        tasks.spawn(ignore(receiver));
-        Self { kind: kind.to_owned(), transmitter, health }
+        // What comes to the client's own number or mailbox is not for us, and is left where it is.
+        let (transmitter, _, health) = bearer.start(tasks, ended);
+        Self { kind: kind.to_owned(), transmitter, health, only_to }
     }
 
     pub(super) fn outbox(&self) -> Outbox {
-        let Self { kind, transmitter, health } = self;
-        let (kind, health) = (kind.clone(), health.clone());
-        let ringer = Self { kind, transmitter: transmitter.clone(), health };
-        Outbox { ringer, submissions: Vec::new(), handed: 0, sent: false, looked: false }
+        Outbox {
+            ringer: self.clone(),
+            submissions: Vec::new(),
+            handed: 0,
+            sent: false,
+            looked: false,
+        }
     }
 }
 
@@ -67,16 +73,20 @@ impl Outbox {
         self.sent
     }
 
-    /// Takes a signal on; `None` if there were too many.
-    pub(super) fn send(&mut self, errand: Errand) -> Option<()> {
+    /// Takes a signal on, if there were not too many and it is for somebody who may be rung.
+    pub(super) fn send(&mut self, errand: Errand) -> Result<(), Fault> {
         self.handed += 1;
         if OWN_SIGNALS < self.handed {
-            return None;
+            return Err(nonsense());
         }
         let Errand { to, valid_for, signal } = errand;
+        if !self.ringer.only_to.allows(&to) {
+            let cause = "the public proxy names somebody whom `only_to` does not allow".to_owned();
+            return Err(Fault::NotRung { cause, permanent: true });
+        }
         let message = Message { to, body: Body::Text(signal.to_text()), valid_for };
         self.submissions.push(self.ringer.transmitter.ring(message));
-        Some(())
+        Ok(())
     }
 
     /// Waits until a signal was sent; fails once none was and none can be. Cancel safe.
@@ -134,9 +144,4 @@ async fn step(submissions: &mut [Submission]) -> (usize, Option<Delivery>) {
         Poll::Pending
     })
     .await
-}
-
-/// Takes what comes to the client's own number or mailbox: none of it is for us.
-async fn ignore(mut receiver: Receiver) {
-    while receiver.hear().await.is_some() {}
 }
