@@ -84,7 +84,9 @@ impl<'a> Hearing<'a> {
             }
             let Ok(properties) = self.bus.properties(&path, bus::SMS).await else { continue };
             match state(&properties) {
-                RECEIVED => self.hand(&properties).await,
+                RECEIVED if self.hand(&properties).await => {}
+                // Nobody hears: it is left to whoever does.
+                RECEIVED => continue,
                 // Its other parts should have come long ago.
                 RECEIVING if before.contains(&path) => {}
                 RECEIVING if is_due => {
@@ -109,8 +111,8 @@ impl<'a> Hearing<'a> {
         Ok(())
     }
 
-    /// Hands a message on if it is one; waits until it is taken.
-    async fn hand(&self, properties: &Properties) {
+    /// Hands a message on if it is one; waits until it is taken. Whether it is done with.
+    async fn hand(&self, properties: &Properties) -> bool {
         let kind = properties.get("PduType").and_then(|it| it.downcast_ref::<u32>().ok());
         let data =
             properties.get("Data").and_then(|it| Vec::<u8>::try_from(it.try_clone().ok()?).ok());
@@ -119,11 +121,11 @@ impl<'a> Hearing<'a> {
             Some(_) | None => text_of(properties, "Text").into_bytes(),
         };
         if kind != Some(DELIVER) || MANAGER_MESSAGE_OCTETS < octets.len() {
-            return debug!("a message that is none of ours");
+            debug!("a message that is none of ours");
+            return !self.hearing.is_closed();
         }
         let heard = Heard { octets, from: text_of(properties, "Number"), to: String::new() };
-        // Where nobody hears, nobody misses it.
-        let _ = self.hearing.send(heard).await;
+        self.hearing.send(heard).await.is_ok()
     }
 
     async fn delete(&self, path: &OwnedObjectPath) -> Result<(), Fault> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ringback_bearer::limits::MANAGER_DELETES_AFTER;
 use ringback_bearer::modem_manager::{Config, Which};
 use ringback_bearer::{
     Bearer, Body, Delivery, Failure, Finding, Health, Message, Receiver, Transmitter, Verdict,
@@ -56,6 +57,25 @@ async fn messages_are_heard_unchanged_and_deleted() {
     daemon.modem.with(|it| it.deliver(&binary));
     assert_eq!(party.hear().await, octets);
     soon(daemon.modem.until(|it| it.stores.values().all(|it| it.is_empty()))).await;
+    party.end().await;
+}
+
+#[tokio::test]
+async fn what_nobody_hears_is_left_in_the_store() {
+    let Some(daemon) = Daemon::start(Traits::modern()).await else { return };
+    let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
+    let bearer = Bearer::ModemManager(config(&daemon));
+    // As the doctor does: it looks, and takes nothing.
+    let (_, _, mut health) = bearer.start(&tasks, shutdown.clone());
+    daemon.modem.with(|it| it.deliver(&plain("kept")));
+    soon(health.settled()).await;
+    let deleted = daemon.modem.until(|it| it.stores.values().all(|it| it.is_empty()));
+    assert!(timeout(2 * MANAGER_DELETES_AFTER, deleted).await.is_err(), "deleted, and not heard");
+    shutdown.cancel();
+    tasks.close();
+    soon(tasks.wait()).await;
+    let mut party = Party::start(&daemon);
+    assert_eq!(party.hear().await, b"kept");
     party.end().await;
 }
 
