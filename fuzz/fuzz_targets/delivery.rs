@@ -18,7 +18,7 @@ fuzz_target!(|octets: &[u8]| {
     if receipt::is_receipt(&message) {
         let _ = receipt::parse(&message);
     }
-    let Some(heard) = content::unwrap(&message) else { return };
+    let Ok(heard) = content::unwrap(&message) else { return };
     if let Some(signal) = find(&heard) {
         assert_eq!(find(signal.to_text().as_bytes()).as_ref(), Some(&signal));
         assert_eq!(find(signal.octets()).as_ref(), Some(&signal));

@@ -18,7 +18,7 @@ fuzz_target!(|octets: &[u8]| {
     for piece in pieces() {
         replies.handle_input(piece);
         while let Ok(Some(reply)) = replies.poll_reply() {
-            let _ = (reply.is_good(), reply.offers("STARTTLS"), reply.words(), reply.status());
+            let _ = (reply.class(), reply.offers("STARTTLS"), reply.words(), reply.status());
         }
     }
     let Ok(text) = std::str::from_utf8(octets) else { return };

@@ -44,7 +44,7 @@ fn an_esme_hears(octets: &[u8]) {
         while link.poll_output().is_some() {}
         while let Some(command) = link.poll_command() {
             match command {
-                link::Command::Connect => link.handle_event(link::Event::Connected, now),
+                link::Command::Connect { .. } => link.handle_event(link::Event::Connected, now),
                 link::Command::Disconnect(_) => {
                     link.handle_event(link::Event::Disconnected, now);
                 }

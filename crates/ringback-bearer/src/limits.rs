@@ -109,3 +109,8 @@ pub const MANAGER_MESSAGE_OCTETS: usize = 640;
 
 /// Hosts of one account; a configuration with more is refused.
 pub const SMPP_HOSTS: usize = 4;
+
+// E-mail that fails.
+
+/// Times a mail is fetched alone that cannot be fetched; then it is passed over.
+pub const MAIL_ALONE_TRIES: usize = 2;

@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ringback_proto::mail::bookmark::Bookmark;
-use ringback_proto::mail::imap::Folder;
 use tracing::{error, warn};
 
 use crate::health::{Reporter, Verdict};
@@ -20,12 +19,14 @@ use crate::limits::BOOKMARK_OCTETS;
 /// What the finding is called.
 pub(super) const BOOKMARKS: &str = "bookmarks";
 
-/// Bookmarks by folder; clones are the same.
+/// Bookmarks by what a folder is known by; clones are the same.
 #[derive(Clone)]
 pub(super) struct Bookmarks {
     file: PathBuf,
     reporter: Arc<Reporter>,
-    folders: Arc<Mutex<BTreeMap<Folder, Bookmark>>>,
+    folders: Arc<Mutex<BTreeMap<String, Bookmark>>>,
+    /// Held by who writes the file, which may take long: never where others run.
+    writing: Arc<Mutex<()>>,
 }
 
 impl Bookmarks {
@@ -42,48 +43,53 @@ impl Bookmarks {
                 (BTreeMap::new(), false)
             }
         };
-        let bookmarks = Self { file, reporter, folders: Arc::new(Mutex::new(folders)) };
+        let folders = Arc::new(Mutex::new(folders));
+        let bookmarks = Self { file, reporter, folders, writing: Arc::default() };
         if readable {
-            bookmarks.write().await;
+            // Whoever reads the findings hears of a fault; nothing is to be marked yet.
+            let _ = bookmarks.write().await;
         }
         bookmarks
     }
 
-    pub(super) fn of(&self, folder: &Folder) -> Option<Bookmark> {
-        lock(&self.folders).get(folder).cloned()
+    pub(super) fn of(&self, key: &str) -> Option<Bookmark> {
+        lock(&self.folders).get(key).cloned()
     }
 
-    /// Keeps a bookmark. Where the disk fails mails are heard once more after a restart.
-    pub(super) async fn keep(&self, folder: &Folder, bookmark: &Bookmark) {
-        lock(&self.folders).insert(folder.clone(), bookmark.clone());
-        self.write().await;
+    /// Keeps a bookmark. Until that succeeds a restart forgets it.
+    pub(super) async fn keep(&self, key: &str, bookmark: &Bookmark) -> io::Result<()> {
+        lock(&self.folders).insert(key.to_owned(), bookmark.clone());
+        self.write().await
     }
 
-    async fn write(&self) {
-        let Self { file, reporter, folders } = self.clone();
-        let writing = tokio::task::spawn_blocking(move || {
-            // Whoever writes last writes the newest of all, since it is locked meanwhile.
-            let folders = lock(&folders);
-            let line = |(folder, it): (&Folder, &Bookmark)| format!("{it} ={}\n", folder.as_str());
-            let text: String = folders.iter().map(line).collect();
+    async fn write(&self) -> io::Result<()> {
+        let Self { file, folders, writing, .. } = self.clone();
+        let kept = tokio::task::spawn_blocking(move || {
+            // Whoever writes last writes the newest of all.
+            let _writing = lock(&writing);
+            let line = |(key, it): (&String, &Bookmark)| format!("{it} ={key}\n");
+            let text: String = lock(&folders).iter().map(line).collect();
             replace(&file, text.as_bytes())
         });
-        match writing.await.map_err(io::Error::other).flatten() {
-            Ok(()) => reporter.found(BOOKMARKS, Verdict::Good, "kept"),
+        let kept = kept.await.map_err(io::Error::other).flatten();
+        match &kept {
+            Ok(()) => self.reporter.found(BOOKMARKS, Verdict::Good, "kept"),
             Err(fault) => {
                 error!(%fault, "RB-MAIL: a mailbox's bookmarks cannot be kept");
                 let cure =
                     "make the state folder writable, or mails are heard again after a restart";
-                reporter.found(BOOKMARKS, Verdict::Bad, format!("cannot be kept: {fault}: {cure}"));
+                let text = format!("cannot be kept: {fault}: {cure}");
+                self.reporter.found(BOOKMARKS, Verdict::Bad, text);
             }
         }
+        kept
     }
 }
 
-/// A folder's name may be anything: it stands behind the first `=`.
-fn parse(line: &str) -> Option<(Folder, Bookmark)> {
-    let (bookmark, folder) = line.split_once(" =")?;
-    Some((Folder::parse(folder)?, Bookmark::parse(bookmark)?))
+/// A name may be anything: it stands behind the first `=`.
+fn parse(line: &str) -> Option<(String, Bookmark)> {
+    let (bookmark, key) = line.split_once(" =")?;
+    Some((key.to_owned(), Bookmark::parse(bookmark)?))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -93,7 +99,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn read(file: &Path) -> io::Result<String> {
     let mut text = String::new();
-    File::open(file)?.take(BOOKMARK_OCTETS).read_to_string(&mut text)?;
+    File::open(file)?.take(BOOKMARK_OCTETS + 1).read_to_string(&mut text)?;
+    if BOOKMARK_OCTETS < text.len() as u64 {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is too long"));
+    }
     Ok(text)
 }
 
@@ -109,5 +118,50 @@ fn replace(file: &Path, octets: &[u8]) -> io::Result<()> {
     match file.parent() {
         Some(folder) if folder != Path::new("") => File::open(folder)?.sync_all(),
         Some(_) | None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    async fn open(file: PathBuf) -> Bookmarks {
+        let (reporter, _) = Reporter::new(&[BOOKMARKS]);
+        Bookmarks::open(file, Arc::new(reporter)).await
+    }
+
+    #[tokio::test]
+    async fn a_slow_disk_keeps_nobody_from_looking() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let bookmarks = open(folder.path().join("bookmarks")).await;
+        // From now on writing begins only when somebody reads.
+        let beside = folder.path().join("bookmarks.new");
+        assert!(Command::new("mkfifo").arg(&beside).status().unwrap().success());
+        let (writer, bookmark) = (bookmarks.clone(), Bookmark::new(7, 40));
+        let mut keeping = tokio::task::JoinSet::new();
+        keeping.spawn(async move { writer.keep("a", &Bookmark::new(7, 40)).await });
+        while bookmarks.writing.try_lock().is_ok() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(bookmarks.of("a"), Some(bookmark), "while it is written");
+        let text = tokio::task::spawn_blocking(move || std::fs::read_to_string(beside));
+        assert_eq!(text.await.unwrap().unwrap(), "7 40 40 1:40 =a\n");
+        let kept = keeping.join_next().await.unwrap().unwrap();
+        assert!(kept.is_err(), "what cannot be synced is not kept");
+    }
+
+    #[tokio::test]
+    async fn of_a_file_that_is_too_long_nothing_is_believed() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = folder.path().join("bookmarks");
+        let line = "7 40 40 =a\n";
+        let lines = usize::try_from(BOOKMARK_OCTETS).unwrap() / line.len();
+        for (lines, believed) in [(lines, true), (lines + 1, false)] {
+            std::fs::write(&file, line.repeat(lines)).unwrap();
+            let bookmarks = open(file.clone()).await;
+            assert_eq!(bookmarks.of("a").is_some(), believed, "{lines} lines");
+        }
     }
 }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 use zeroize::Zeroizing;
 
-use super::wire::{Fault, Secured, Wire, connect, protect};
+use super::wire::{Fault, Plain, Secured, Wire, secured};
 use super::{Handled, Mailbox, Security};
 use crate::limits::MAILBOX_ANSWER;
 
@@ -23,29 +23,36 @@ pub(super) struct Talk<S> {
     responses: Responses,
     commands: u64,
     capabilities: Vec<String>,
+    /// Until then the server's words are not logged: it may repeat ours.
+    logged_in: bool,
     /// How many mails the selected folder holds.
     exists: u32,
     /// Whether some may have come that nobody has asked for yet.
     arrived: bool,
+    /// Whether it has said of a mail what nobody can read.
+    unreadable: bool,
     validity: Option<u32>,
+    /// Every mail had a lower UID than this when the folder was selected.
+    next: Option<u32>,
+}
+
+/// What a server says of a folder's UIDs.
+pub(super) struct Selected {
+    /// The number they are valid under.
+    pub(super) validity: u32,
+    /// What the next mail gets, or less; old servers do not tell.
+    pub(super) next: Option<u32>,
 }
 
 /// Connects, insists on TLS and logs in.
 pub(super) async fn open(config: &Mailbox) -> Result<Talk<Secured>, Fault> {
-    let stream = connect(&config.server).await?;
-    let mut talk = match config.server.security {
-        Security::Implicit => {
-            let mut talk = Talk::new(protect(&config.server, stream).await?);
-            talk.greeted().await?;
-            talk
-        }
-        Security::StartTls => {
-            let stream = Talk::new(stream).start_tls().await?;
-            Talk::new(protect(&config.server, stream).await?)
-        }
-    };
+    let mut talk = Talk::new(secured(&config.server, Talk::new).await?);
+    if config.server.security == Security::Implicit {
+        talk.greeted().await?;
+    }
     talk.ask("CAPABILITY").await?;
-    talk.log_in(&config.account).await?;
+    talk.log_in(&config.account).await.map_err(Fault::of_login)?;
+    talk.logged_in = true;
     // A server may be able to do more for whom it knows.
     talk.ask("CAPABILITY").await?;
     Ok(talk)
@@ -58,9 +65,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
             responses: Responses::default(),
             commands: 0,
             capabilities: Vec::new(),
+            logged_in: false,
             exists: 0,
             arrived: false,
+            unreadable: false,
             validity: None,
+            next: None,
         }
     }
 
@@ -100,7 +110,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
                     return Ok(tag);
                 }
                 if let Response::Ended { outcome, words, .. } = response {
-                    return Err(refused(outcome, &words));
+                    return Err(self.refused(outcome, &words));
                 }
             }
         })
@@ -130,7 +140,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
             let response = self.next().await?;
             if let Response::Ended { tag, outcome, words } = response {
                 let well = tag == of && outcome == Outcome::Ok;
-                return if well { Ok(()) } else { Err(refused(outcome, &words)) };
+                return if well { Ok(()) } else { Err(self.refused(outcome, &words)) };
             }
             if let Response::Fetched(mail) = response {
                 take(mail);
@@ -147,12 +157,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
             let octets = self.wire.read().await?;
             self.responses.handle_input(octets);
         };
-        if let Response::Status { outcome, validity, words } = &response {
+        if let Response::Status { outcome, validity, next, words } = &response {
             if *outcome == Outcome::Bye {
-                debug!(words, "farewell");
+                debug!(words = self.logged_in.then_some(words), "farewell");
                 return Err(Fault::Farewell);
             }
             self.validity = validity.or(self.validity);
+            self.next = next.or(self.next);
         }
         if let Response::Capabilities(capabilities) = &response {
             self.capabilities.clone_from(capabilities);
@@ -162,53 +173,62 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
             self.arrived |= self.exists < exists;
             self.exists = exists;
         }
+        self.unreadable |= response == Response::Unreadable;
         if response == Response::Expunged {
             self.exists = self.exists.saturating_sub(1);
         }
         Ok(response)
     }
+
+    fn refused(&self, outcome: Outcome, words: &str) -> Fault {
+        debug!(?outcome, words = self.logged_in.then_some(words), "refused");
+        let status = format!("{outcome:?} {}", code(words)).trim().to_uppercase();
+        Fault::Refused { status, permanent: outcome == Outcome::Bad }
+    }
 }
 
-impl Talk<TcpStream> {
-    /// Gives the connection back when the server expects TLS on it.
-    async fn start_tls(mut self) -> Result<TcpStream, Fault> {
-        self.greeted().await?;
+impl Plain for Talk<TcpStream> {
+    async fn greeted(&mut self) -> Result<(), Fault> {
+        self.greeted().await
+    }
+
+    async fn offers_tls(&mut self) -> Result<bool, Fault> {
         self.ask("CAPABILITY").await?;
-        if !self.offers("STARTTLS") {
-            return Err(Fault::Unprotected("the server does not offer STARTTLS"));
-        }
-        if self.ask("STARTTLS").await.is_err() {
-            return Err(Fault::Unprotected("the server does not want STARTTLS"));
-        }
-        // What somebody has put behind the answer would be taken for the server's own words.
-        if !self.responses.is_empty() {
-            return Err(Fault::Unprotected("something was said between STARTTLS and TLS"));
-        }
-        Ok(self.wire.into_stream())
+        Ok(self.offers("STARTTLS"))
+    }
+
+    async fn begin_tls(&mut self) -> Result<(), Fault> {
+        self.ask("STARTTLS").await
+    }
+
+    fn has_unread(&self) -> bool {
+        !self.responses.is_empty()
+    }
+
+    fn into_stream(self) -> TcpStream {
+        self.wire.into_stream()
     }
 }
 
 impl Talk<Secured> {
     async fn log_in(&mut self, account: &Account) -> Result<(), Fault> {
-        let answer = if self.offers("AUTH=PLAIN") {
-            match self.begin("AUTHENTICATE PLAIN").await {
-                Ok(tag) => self.go_on(&account.plain(), &tag).await,
-                Err(fault) => Err(fault),
-            }
+        if self.offers("AUTH=PLAIN") {
+            let tag = self.begin("AUTHENTICATE PLAIN").await?;
+            self.go_on(&account.plain(), &tag).await
         } else if !self.offers("LOGINDISABLED")
             && let Some(login) = account.imap_login()
         {
             self.ask(&login).await
         } else {
-            return Err(Fault::Lacking("AUTHENTICATE PLAIN, or LOGIN for this account"));
-        };
-        answer.map_err(Fault::of_login)
+            Err(Fault::Lacking("AUTHENTICATE PLAIN, or LOGIN for this account"))
+        }
     }
 
-    /// Selects a folder and tells under which number its UIDs are valid.
-    pub(super) async fn select(&mut self, folder: &Folder) -> Result<u32, Fault> {
+    /// Selects a folder and tells what its UIDs are.
+    pub(super) async fn select(&mut self, folder: &Folder) -> Result<Selected, Fault> {
         self.ask(&format!("SELECT {}", folder.quoted())).await?;
-        self.validity.ok_or(Fault::Lacking("UIDVALIDITY"))
+        let validity = self.validity.ok_or(Fault::Lacking("UIDVALIDITY"))?;
+        Ok(Selected { validity, next: self.next })
     }
 
     /// Whether mails may have come since this was asked last.
@@ -216,32 +236,42 @@ impl Talk<Secured> {
         std::mem::take(&mut self.arrived)
     }
 
-    /// The highest UID in the folder; 0 if it is empty.
-    pub(super) async fn newest(&mut self) -> Result<u32, Fault> {
+    /// The highest UID in the selected folder; 0 if it is empty.
+    pub(super) async fn newest(&mut self, folder: &Folder) -> Result<u32, Fault> {
         if self.exists == 0 {
             return Ok(0);
         }
         let mut newest = 0;
         self.gather("FETCH * (UID)", |it| newest = newest.max(it.uid)).await?;
-        Ok(newest)
+        if self.next.is_some_and(|next| next <= newest) {
+            // Mails have come since, or this is nonsense that would hide all mails to come: the
+            // folder itself knows.
+            self.select(folder).await?;
+        }
+        Ok(self.next.map_or(newest, |next| newest.min(next.saturating_sub(1))))
     }
 
     /// Fetches of each mail the few headers and the octets that are looked at, and marks none.
-    pub(super) async fn fetch(&mut self, batch: Batch) -> Result<Vec<Fetched>, Fault> {
+    /// What has come before a fault is passed on with it.
+    pub(super) async fn fetch(&mut self, batch: Batch) -> (Vec<Fetched>, Result<(), Fault>) {
         let command = format!(
             "UID FETCH {batch} (UID FLAGS BODY.PEEK[HEADER.FIELDS (CONTENT-TYPE \
              CONTENT-TRANSFER-ENCODING CONTENT-DISPOSITION FROM)]<0.{MAIL_HEADER_OCTETS}> \
              BODY.PEEK[TEXT]<0.{MAIL_BODY_OCTETS}>)"
         );
         let mut mails = Vec::new();
-        self.gather(&command, |mail| {
+        self.unreadable = false;
+        let gathering = self.gather(&command, |mail| {
             let asked = batch.first <= mail.uid && mail.uid <= batch.last;
             if asked && !mail.headers.is_empty() && mails.len() < MAIL_BATCH as usize {
                 mails.push(mail);
             }
-        })
-        .await?;
-        Ok(mails)
+        });
+        let fetched = match gathering.await {
+            Ok(()) if self.unreadable => Err(Fault::Unreadable),
+            fetched => fetched,
+        };
+        (mails, fetched)
     }
 
     /// Marks mails as handled, and nothing but them where the server is able to.
@@ -292,7 +322,7 @@ impl Talk<Secured> {
         while !self.arrived {
             match timeout_at(until, self.next()).await {
                 Ok(Ok(Response::Ended { outcome, words, .. })) => {
-                    return Err(refused(outcome, &words));
+                    return Err(self.refused(outcome, &words));
                 }
                 Ok(Ok(_)) => {}
                 Ok(Err(fault)) => return Err(fault),
@@ -305,10 +335,4 @@ impl Talk<Secured> {
 
 async fn in_time<T>(answer: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
     timeout(MAILBOX_ANSWER, answer).await.map_err(|_| Fault::Silent)?
-}
-
-fn refused(outcome: Outcome, words: &str) -> Fault {
-    debug!(?outcome, words, "refused");
-    let status = format!("{outcome:?} {}", code(words)).trim().to_uppercase();
-    Fault::Refused { status, permanent: outcome == Outcome::Bad }
 }

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::limits::MAIL_PAUSE;
 
+#[derive(Clone, Copy)]
 pub(super) struct Pause {
     next: Duration,
     until: Instant,

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ringback_proto::mail::account::Account;
-use ringback_proto::mail::reply::{Replies, Reply};
+use ringback_proto::mail::reply::{Class, Replies, Reply};
 use ringback_proto::terminal::MailAddress;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use tracing::debug;
 use zeroize::Zeroizing;
 
-use super::wire::{Fault, Secured, Wire, connect, protect};
+use super::wire::{Fault, Plain, Secured, Wire, secured};
 use super::{Security, Submission};
 use crate::limits::{FAREWELL_PATIENCE, MAIL_ANSWER, MAILS_PER_CONNECTION};
 
@@ -27,51 +27,70 @@ pub(super) struct Parcel {
 pub(super) struct Talk<S> {
     wire: Wire<S>,
     replies: Replies,
+    /// Who we say to be. Which of our addresses we come from is nobody's business: our domain does.
+    domain: String,
     mails: usize,
+    /// Until then the server's words are not logged: it may repeat ours.
+    logged_in: bool,
+    /// Whether a mail was begun and not taken.
+    soiled: bool,
 }
 
 /// Connects, insists on TLS and logs in.
 pub(super) async fn open(config: &Submission) -> Result<Talk<Secured>, Fault> {
-    let stream = connect(&config.server).await?;
-    // Which of our addresses we come from is nobody's business: our domain says who we are.
-    let hello = format!("EHLO {}", config.from.domain());
-    let mut talk = match config.server.security {
-        Security::Implicit => {
-            let mut talk = Talk::new(protect(&config.server, stream).await?);
-            talk.greeted().await?;
-            talk
-        }
-        Security::StartTls => {
-            let stream = Talk::new(stream).start_tls(&hello).await?;
-            Talk::new(protect(&config.server, stream).await?)
-        }
-    };
-    let offer = talk.ask(&hello).await?;
-    if let Some(account) = &config.account {
-        talk.log_in(&offer, account).await?;
+    let domain = config.from.domain();
+    let mut talk = Talk::new(secured(&config.server, |it| Talk::new(it, domain)).await?, domain);
+    if config.server.security == Security::Implicit {
+        talk.greeted().await?;
     }
+    let offer = talk.hello().await?;
+    if let Some(account) = &config.account {
+        talk.log_in(&offer, account).await.map_err(Fault::of_login)?;
+    }
+    talk.logged_in = true;
     Ok(talk)
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
-    fn new(stream: S) -> Self {
-        Self { wire: Wire::new(stream), replies: Replies::default(), mails: 0 }
+    fn new(stream: S, domain: &str) -> Self {
+        let (wire, replies) = (Wire::new(stream), Replies::default());
+        let domain = domain.to_owned();
+        Self { wire, replies, domain, mails: 0, logged_in: false, soiled: false }
     }
 
     async fn greeted(&mut self) -> Result<(), Fault> {
-        self.reply().await.and_then(good).map(drop)
+        let greeting = self.reply().await?;
+        self.judge(greeting, Class::Done).map(drop)
     }
 
-    /// Says a line and wants a good answer.
-    async fn ask(&mut self, line: &str) -> Result<Reply, Fault> {
+    async fn hello(&mut self) -> Result<Reply, Fault> {
+        self.ask(&format!("EHLO {}", self.domain), Class::Done).await
+    }
+
+    /// Says a line and wants an answer of this class.
+    async fn ask(&mut self, line: &str, wanted: Class) -> Result<Reply, Fault> {
         let line = Zeroizing::new(format!("{line}\r\n"));
-        self.say(&line).await.and_then(good)
+        let answer = self.say(&line).await?;
+        self.judge(answer, wanted)
     }
 
     async fn say(&mut self, words: &str) -> Result<Reply, Fault> {
+        self.listen().await?;
         let write = timeout(MAIL_ANSWER, self.wire.write(words.as_bytes()));
         write.await.map_err(|_| Fault::Silent)??;
         self.reply().await
+    }
+
+    /// Nothing may be unread when we speak: it would be taken for the answer.
+    async fn listen(&mut self) -> Result<(), Fault> {
+        if let Some(octets) = self.wire.read_ready().await? {
+            self.replies.handle_input(octets);
+        }
+        if self.replies.is_empty() {
+            return Ok(());
+        }
+        let farewell = self.replies.poll_reply()?.is_some_and(|it| it.is_farewell());
+        Err(if farewell { Fault::Farewell } else { Fault::Astray })
     }
 
     async fn reply(&mut self) -> Result<Reply, Fault> {
@@ -86,56 +105,81 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
         };
         timeout(MAIL_ANSWER, reading).await.map_err(|_| Fault::Silent)?
     }
+
+    fn judge(&self, reply: Reply, wanted: Class) -> Result<Reply, Fault> {
+        if reply.class() == wanted {
+            return Ok(reply);
+        }
+        let words = self.logged_in.then(|| reply.words());
+        debug!(status = reply.status(), words, "refused");
+        if reply.is_farewell() {
+            return Err(Fault::Farewell);
+        }
+        match reply.class() {
+            Class::Done | Class::GoOn => Err(Fault::Astray),
+            Class::NotNow => Err(Fault::Refused { status: reply.status(), permanent: false }),
+            Class::Never => Err(Fault::Refused { status: reply.status(), permanent: true }),
+        }
+    }
 }
 
-impl Talk<TcpStream> {
-    /// Gives the connection back when the server expects TLS on it.
-    async fn start_tls(mut self, hello: &str) -> Result<TcpStream, Fault> {
-        self.greeted().await?;
-        if !self.ask(hello).await?.offers("STARTTLS") {
-            return Err(Fault::Unprotected("the server does not offer STARTTLS"));
-        }
-        if self.ask("STARTTLS").await.is_err() {
-            return Err(Fault::Unprotected("the server does not want STARTTLS"));
-        }
-        // What somebody has put behind the answer would be taken for the server's own words.
-        if !self.replies.is_empty() {
-            return Err(Fault::Unprotected("something was said between STARTTLS and TLS"));
-        }
-        Ok(self.wire.into_stream())
+impl Plain for Talk<TcpStream> {
+    async fn greeted(&mut self) -> Result<(), Fault> {
+        self.greeted().await
+    }
+
+    async fn offers_tls(&mut self) -> Result<bool, Fault> {
+        Ok(self.hello().await?.offers("STARTTLS"))
+    }
+
+    async fn begin_tls(&mut self) -> Result<(), Fault> {
+        self.ask("STARTTLS", Class::Done).await.map(drop)
+    }
+
+    fn has_unread(&self) -> bool {
+        !self.replies.is_empty()
+    }
+
+    fn into_stream(self) -> TcpStream {
+        self.wire.into_stream()
     }
 }
 
 impl Talk<Secured> {
     async fn log_in(&mut self, offer: &Reply, account: &Account) -> Result<(), Fault> {
-        let answer = if offer.offers_login("PLAIN") {
+        if offer.offers_login("PLAIN") {
             let words = Zeroizing::new(format!("AUTH PLAIN {}", *account.plain()));
-            self.ask(&words).await
+            self.ask(&words, Class::Done).await?;
         } else if offer.offers_login("LOGIN") {
             let [user, password] = account.login();
-            self.ask("AUTH LOGIN").await?;
-            self.ask(&user).await?;
-            self.ask(&password).await
+            self.ask("AUTH LOGIN", Class::GoOn).await?;
+            self.ask(&user, Class::GoOn).await?;
+            self.ask(&password, Class::Done).await?;
         } else {
             return Err(Fault::Lacking("AUTH PLAIN or AUTH LOGIN"));
-        };
-        answer.map(drop).map_err(Fault::of_login)
+        }
+        Ok(())
     }
 
-    /// Hands a mail over; `handed` is true from when the server may have it until it refuses it.
+    /// Hands a mail over; `handed` is true from when the server may have it, unless it refuses it.
     pub(super) async fn submit(
         &mut self,
         parcel: &Parcel,
         handed: &AtomicBool,
     ) -> Result<(), Fault> {
-        self.ask(&format!("MAIL FROM:<{}>", parcel.from.as_str())).await?;
-        self.ask(&format!("RCPT TO:<{}>", parcel.to.as_str())).await?;
-        self.ask("DATA").await?;
+        self.soiled = true;
+        self.ask(&format!("MAIL FROM:<{}>", parcel.from.as_str()), Class::Done).await?;
+        self.ask(&format!("RCPT TO:<{}>", parcel.to.as_str()), Class::Done).await?;
+        self.ask("DATA", Class::GoOn).await?;
+        self.listen().await?;
         self.mails += 1;
         handed.store(true, Ordering::Relaxed);
         let answer = self.say(&parcel.data).await?;
-        handed.store(false, Ordering::Relaxed);
-        good(answer).map(drop)
+        let refused = matches!(answer.class(), Class::NotNow | Class::Never);
+        handed.store(!refused, Ordering::Relaxed);
+        self.judge(answer, Class::Done)?;
+        self.soiled = false;
+        Ok(())
     }
 
     /// Whether the server would rather have the next mail over another connection.
@@ -145,19 +189,15 @@ impl Talk<Secured> {
 
     /// Makes the session as good as new after a refusal.
     pub(super) async fn reset(&mut self) -> Result<(), Fault> {
-        self.ask("RSET").await.map(drop)
+        if self.soiled {
+            self.ask("RSET", Class::Done).await?;
+            self.soiled = false;
+        }
+        Ok(())
     }
 
     /// Says farewell; whether the server hears it does not matter.
     pub(super) async fn quit(mut self) {
-        let _ = timeout(FAREWELL_PATIENCE, self.ask("QUIT")).await;
+        let _ = timeout(FAREWELL_PATIENCE, self.ask("QUIT", Class::Done)).await;
     }
-}
-
-fn good(reply: Reply) -> Result<Reply, Fault> {
-    if reply.is_good() {
-        return Ok(reply);
-    }
-    debug!(words = reply.words(), "refused");
-    Err(Fault::Refused { status: reply.status(), permanent: reply.is_permanent() })
 }

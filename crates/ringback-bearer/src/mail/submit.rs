@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use ringback_proto::mail::letter::Letter;
 use ringback_proto::terminal::Callee;
-use tokio::sync::{Mutex, Semaphore, mpsc};
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -43,6 +43,9 @@ pub(super) struct Office {
     /// Whether a task is about to find out if the server can be used.
     checking: AtomicBool,
 }
+
+/// A connection that a mail went over, and its place among the few there may be.
+type Used<'a> = (Talk<Secured>, Option<SemaphorePermit<'a>>);
 
 impl Office {
     pub(super) fn new(
@@ -121,48 +124,58 @@ impl Office {
             true => Delivery::Unknown,
             false => Delivery::Failed(cause),
         };
-        let step = tokio::select! {
+        let (carried, used) = tokio::select! {
             biased;
             () = order.progress.closed() => return,
-            step = self.carry(&parcel, &handed) => step.unwrap_or(Delivery::Submitted { message_id: id }),
-            () = sleep_until(order.until) => not_sent(Failure::Expired),
-            () = self.ending() => not_sent(Failure::ShutDown),
+            carried = self.carry(&parcel, &handed) => carried,
+            () = sleep_until(order.until) => (Err(not_sent(Failure::Expired)), None),
+            () = self.ending() => (Err(not_sent(Failure::ShutDown)), None),
         };
+        let step = carried.map_or_else(|step| step, |()| Delivery::Submitted { message_id: id });
         debug!(?step, "a mail's end");
+        // Told before anything else is said to the server: it has nothing to do with this mail.
         order.tell(step);
+        let Some((talk, _place)) = used else { return };
+        tokio::select! {
+            () = self.keep(talk) => {}
+            () = self.ending() => {}
+        }
     }
 
-    /// Offers a mail until the server has it; what else becomes of it is returned.
-    async fn carry(&self, parcel: &Parcel, handed: &AtomicBool) -> Option<Delivery> {
+    /// Offers a mail until the server has it; what else becomes of it is the error.
+    async fn carry(
+        &self,
+        parcel: &Parcel,
+        handed: &AtomicBool,
+    ) -> (Result<(), Delivery>, Option<Used<'_>>) {
         let mut refusals = 0;
         loop {
-            let connection = self.connections.acquire().await;
+            let place = self.connections.acquire().await.ok();
             let (mut talk, fresh) = match self.take_kept().await {
                 Some(talk) => (talk, false),
                 None => (self.connect().await, true),
             };
             let fault = match talk.submit(parcel, handed).await {
                 Ok(()) => {
-                    self.keep(talk).await;
-                    return None;
+                    self.forget_pause();
+                    return (Ok(()), Some((talk, place)));
                 }
                 Err(fault) => fault,
             };
             if let Fault::Refused { status, permanent } = fault {
                 refusals += 1;
-                if talk.reset().await.is_ok() {
-                    self.keep(talk).await;
-                }
+                self.forget_pause();
                 if permanent || MAIL_TRIES <= refusals {
                     let refused = Failure::Refused { reason: status, permanent, retry_after: None };
-                    return Some(Delivery::Failed(refused));
+                    return (Err(Delivery::Failed(refused)), Some((talk, place)));
                 }
-                drop(connection);
+                self.keep(talk).await;
+                drop(place);
                 sleep(MAIL_AGAIN).await;
                 continue;
             }
             if handed.load(Ordering::Relaxed) {
-                return Some(Delivery::Unknown);
+                return (Err(Delivery::Unknown), None);
             }
             // A kept connection may have died of old age; a new one tells of the server.
             if fresh {
@@ -178,10 +191,12 @@ impl Office {
         loop {
             pause.over().await;
             // Noted before the attempt, so that whoever gives up in the middle leaves a pause.
+            let before = *pause;
             pause.lengthen(false);
             let fault = match open(&self.config).await {
                 Ok(talk) => {
-                    pause.forget();
+                    // How the server treats mails shows whether it can be used.
+                    *pause = before;
                     info!("logged in");
                     self.failing.store(false, Ordering::Relaxed);
                     let known = self.config.account.is_some();
@@ -202,6 +217,14 @@ impl Office {
         }
     }
 
+    /// Notes that the server could be used.
+    fn forget_pause(&self) {
+        // Whoever connects just now holds it, and the next mail forgets it.
+        if let Ok(mut pause) = self.pause.try_lock() {
+            pause.forget();
+        }
+    }
+
     fn failed(&self, fault: &Fault) {
         fault.complain();
         self.failing.store(true, Ordering::Relaxed);
@@ -213,7 +236,11 @@ impl Office {
         (since.elapsed() < MAIL_KEPT).then_some(talk)
     }
 
-    async fn keep(&self, talk: Talk<Secured>) {
+    /// Puts a connection aside for another mail, if it is fit for one.
+    async fn keep(&self, mut talk: Talk<Secured>) {
+        if talk.reset().await.is_err() {
+            return;
+        }
         if talk.is_worn() {
             return talk.quit().await;
         }

@@ -1,8 +1,8 @@
 //! A folder that is watched: what comes is handed over once, the newest first, and remembered.
 //!
 //! A mail counts as heard from when it was handed over. What is remembered of that is on the disk
-//! before the mail is marked, so that a crash in between repeats a few mails and loses none; whoever
-//! hears them must bear to hear one twice.
+//! before the mail is marked, and where the disk fails it is not marked: a crash repeats a few mails
+//! and loses none, and whoever hears them must bear to hear one twice. A mail that cannot be fetched even alone is passed over.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -13,27 +13,41 @@ use ringback_proto::mail::text::{sender, text};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, debug, info, info_span};
+use tracing::{Instrument, debug, info, info_span, warn};
 
 use super::Mailbox;
 use super::bookmarks::Bookmarks;
-use super::imap::{Talk, open};
+use super::imap::{Selected, Talk, open};
 use super::pause::Pause;
 use super::standing::Standings;
 use super::wire::{Fault, Secured};
 use crate::Heard;
 use crate::health::{Reporter, Verdict};
-use crate::limits::MAILBOX_IDLE;
+use crate::limits::{MAIL_ALONE_TRIES, MAILBOX_IDLE};
 
 pub(super) struct Watch {
     config: Arc<Mailbox>,
     folder: Folder,
     bookmarks: Bookmarks,
+    /// What the folder's bookmark is known by.
+    key: String,
     /// None until the folder has been selected for the first time ever.
     bookmark: Option<Bookmark>,
+    trouble: Trouble,
     hearing: mpsc::Sender<Heard>,
     pause: Pause,
     standings: Standings,
+}
+
+/// Mails that cannot be fetched.
+#[derive(Default)]
+struct Trouble {
+    /// Where one or more of them are: there, mails are fetched one by one.
+    suspects: Option<Batch>,
+    /// The last that failed alone, and how often it has.
+    alone: (u32, usize),
+    /// How many were given up.
+    passed_over: u64,
 }
 
 impl Watch {
@@ -49,11 +63,14 @@ impl Watch {
         let standings = Standings::new(reporter, config.folders.iter().cloned());
         let mut watches = JoinSet::new();
         for folder in &config.folders {
+            let key = key(&config, folder);
             let watch = Self {
                 config: config.clone(),
                 folder: folder.clone(),
                 bookmarks: bookmarks.clone(),
-                bookmark: bookmarks.of(folder),
+                bookmark: bookmarks.of(&key),
+                key,
+                trouble: Trouble::default(),
                 hearing: hearing.clone(),
                 pause: Pause::new(),
                 standings: standings.clone(),
@@ -92,13 +109,22 @@ impl Watch {
 
     async fn watch(&mut self) -> Result<Infallible, Fault> {
         let mut talk = open(&self.config).await?;
-        let validity = talk.select(&self.folder).await?;
-        let newest = talk.newest().await?;
-        match &mut self.bookmark {
-            Some(bookmark) if bookmark.is_valid(validity) => bookmark.arrived(newest),
-            Some(_) | None => {
+        let Selected { validity, next } = talk.select(&self.folder).await?;
+        let newest = talk.newest(&self.folder).await?;
+        let valid = self.bookmark.take_if(|it| it.is_valid(validity));
+        let ahead = next.is_some_and(|it| valid.as_ref().is_some_and(|mark| mark.is_ahead_of(it)));
+        if ahead {
+            warn!("the folder has lost mails that were heard: it was restored, or it is another's");
+        }
+        match valid.filter(|_| !ahead) {
+            Some(mut bookmark) => {
+                bookmark.arrived(newest);
+                self.bookmark = Some(bookmark);
+            }
+            None => {
                 info!("the folder is new to us: what is marked as read counts as heard");
                 self.bookmark = Some(Bookmark::new(validity, newest));
+                self.trouble.suspects = None;
             }
         }
         debug!("watching");
@@ -111,7 +137,6 @@ impl Watch {
             }
         };
         self.standings.found(&self.folder, verdict, text);
-        self.pause.forget();
         let hearing = self.hearing.clone();
         tokio::select! {
             biased;
@@ -123,6 +148,8 @@ impl Watch {
     async fn follow(&mut self, talk: &mut Talk<Secured>) -> Result<Infallible, Fault> {
         loop {
             self.catch_up(talk).await?;
+            // A server that lets us in and then fails is not to be logged in to every second.
+            self.pause.forget();
             talk.wait(self.config.idle.min(MAILBOX_IDLE), self.config.poll).await?;
         }
     }
@@ -130,21 +157,39 @@ impl Watch {
     /// Hands over whatever has not been yet, the newest first even while more arrive.
     async fn catch_up(&mut self, talk: &mut Talk<Secured>) -> Result<(), Fault> {
         loop {
-            let newest = if talk.take_arrived() { talk.newest().await? } else { 0 };
+            let newest = if talk.take_arrived() { talk.newest(&self.folder).await? } else { 0 };
             let Some(bookmark) = &mut self.bookmark else { return Ok(()) };
             bookmark.arrived(newest);
-            let Some(batch) = bookmark.batch() else { return Ok(()) };
+            let batch = match self.trouble.suspects {
+                Some(suspects) => bookmark.batch_beside(suspects),
+                None => bookmark.batch(),
+            };
+            let Some(batch) = batch else { return Ok(()) };
 
+            let (mails, fetched) = talk.fetch(batch).await;
             let mut handed = Vec::new();
-            for mail in talk.fetch(batch).await? {
-                if self.hand(&mail).await? {
+            for mail in &mails {
+                if self.hand(mail).await? {
                     handed.push(mail.uid);
                 }
             }
-            if let Some(bookmark) = &mut self.bookmark {
+            // If the only mail has come, what was wrong besides is no matter of it.
+            let complete = fetched.is_ok() || batch.is_single() && !mails.is_empty();
+            let done = complete || self.trouble.is_hopeless(batch);
+            if let Some(bookmark) = self.bookmark.as_mut().filter(|_| done) {
                 bookmark.handled(batch);
             }
-            self.remember().await;
+            let remembered = self.remember().await;
+            if let Err(fault) = fetched {
+                debug!(%fault, mails = %batch, done, "not fetched");
+                // A mail that failed alone is tried once more later: the fault may be the server's.
+                if !fault.is_survived() || batch.is_single() && !done {
+                    return Err(fault);
+                }
+            }
+            if !remembered {
+                continue;
+            }
             match talk.mark(&handed, self.config.handled).await {
                 // Who may read may not always write.
                 Err(fault @ Fault::Refused { .. }) => fault.complain(),
@@ -171,9 +216,34 @@ impl Watch {
         Ok(true)
     }
 
-    async fn remember(&self) {
-        if let Some(bookmark) = &self.bookmark {
-            self.bookmarks.keep(&self.folder, bookmark).await;
+    /// Tells whether what was handed over is on the disk.
+    async fn remember(&self) -> bool {
+        let Some(bookmark) = &self.bookmark else { return true };
+        self.bookmarks.keep(&self.key, bookmark).await.is_ok()
+    }
+}
+
+/// Whose folder it is and where, by any port: a bookmark means nothing to another account or server.
+fn key(config: &Mailbox, folder: &Folder) -> String {
+    let address = &config.server.address;
+    let server = address.rsplit_once(':').map_or(address.as_str(), |(name, _)| name);
+    format!("{} {}@{server}", folder.quoted(), config.account.user())
+}
+
+impl Trouble {
+    /// Notes that mails could not be fetched; tells whether they are to be passed over.
+    fn is_hopeless(&mut self, batch: Batch) -> bool {
+        if !batch.is_single() {
+            self.suspects = Some(self.suspects.map_or(batch, |it| it.spanning(batch)));
+            return false;
         }
+        let failures = if self.alone.0 == batch.last { self.alone.1 + 1 } else { 1 };
+        self.alone = (batch.last, failures);
+        if failures < MAIL_ALONE_TRIES {
+            return false;
+        }
+        self.passed_over += 1;
+        warn!(passed_over = self.passed_over, "a mail that cannot be fetched is passed over");
+        true
     }
 }

@@ -1,6 +1,7 @@
 //! A connection to a mail server, and what can be wrong with it.
 //!
-//! A session logs in on [`Secured`] connections only: the type is the proof that TLS is spoken.
+//! A session logs in on [`Secured`] connections only: the type is the proof that TLS is spoken, and
+//! [`secured`] its only maker.
 
 use std::io;
 
@@ -14,13 +15,23 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tracing::{error, warn};
 
-use super::Server;
+use super::{Security, Server};
 use crate::limits::{
     CONNECT_PATIENCE, MAIL_KEEPALIVE_AFTER, MAIL_KEEPALIVE_AGAIN, MAIL_KEEPALIVE_TRIES,
 };
 
 /// A connection that TLS protects, to a server that has proven its name.
 pub(super) type Secured = TlsStream<TcpStream>;
+
+/// A session of either protocol before TLS. It can be told to begin TLS and nothing else.
+pub(super) trait Plain {
+    async fn greeted(&mut self) -> Result<(), Fault>;
+    async fn offers_tls(&mut self) -> Result<bool, Fault>;
+    async fn begin_tls(&mut self) -> Result<(), Fault>;
+    /// Whether something was said that nobody has read.
+    fn has_unread(&self) -> bool;
+    fn into_stream(self) -> TcpStream;
+}
 
 /// Octets in and out.
 pub(super) struct Wire<S> {
@@ -47,6 +58,10 @@ pub(super) enum Fault {
     Login(String),
     #[error("the server refused it: {status}")]
     Refused { status: String, permanent: bool },
+    #[error("the server's answers do not belong to what it was asked")]
+    Astray,
+    #[error("what the server says of a mail cannot be read")]
+    Unreadable,
     #[error("the server does without something that is needed: {0}")]
     Lacking(&'static str),
     #[error("nobody listens any more")]
@@ -69,6 +84,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         match self.stream.read(&mut self.chunk).await? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             count => Ok(&self.chunk[..count]),
+        }
+    }
+
+    /// Reads what has come already, if anything has.
+    pub(super) async fn read_ready(&mut self) -> io::Result<Option<&[u8]>> {
+        tokio::select! {
+            biased;
+            octets = self.read() => octets.map(Some),
+            () = std::future::ready(()) => Ok(None),
         }
     }
 
@@ -95,7 +119,7 @@ impl Fault {
                 return format!("{self}: {cause}: see `tls_roots` and the server's name");
             }
             Self::Connection(cause) => return format!("{self}: {cause}: it is tried again"),
-            Self::Silent | Self::Farewell => "it is tried again",
+            Self::Silent | Self::Farewell | Self::Astray | Self::Unreadable => "it is tried again",
             Self::Smtp(_) | Self::Imap(_) => "see the port, and whether TLS begins at once there",
             Self::Unprotected(_) => "see the port and when TLS begins there",
             Self::Login(_) => "see the user and the password",
@@ -111,7 +135,13 @@ impl Fault {
         match self {
             Self::Unprotected(_) | Self::Login(_) | Self::Lacking(_) => true,
             Self::Connection(cause) => cause.kind() == io::ErrorKind::InvalidData,
-            Self::Silent | Self::Farewell | Self::Smtp(_) | Self::Imap(_) | Self::Deaf => false,
+            Self::Silent
+            | Self::Farewell
+            | Self::Smtp(_)
+            | Self::Imap(_)
+            | Self::Astray
+            | Self::Unreadable
+            | Self::Deaf => false,
             Self::Refused { permanent, .. } => *permanent,
         }
     }
@@ -124,13 +154,49 @@ impl Fault {
         self
     }
 
+    /// Whether the connection can still be used.
+    pub(super) fn is_survived(&self) -> bool {
+        matches!(self, Self::Refused { .. } | Self::Unreadable)
+    }
+
     /// Whether it was us the server did not like.
     pub(super) fn is_login(&self) -> bool {
         matches!(self, Self::Login(_))
     }
 }
 
-pub(super) async fn connect(server: &Server) -> Result<TcpStream, Fault> {
+/// Connects and insists on TLS; there is no other way to a [`Secured`] connection.
+pub(super) async fn secured<P: Plain>(
+    server: &Server,
+    plain: impl FnOnce(TcpStream) -> P,
+) -> Result<Secured, Fault> {
+    let stream = connect(server).await?;
+    let stream = match server.security {
+        Security::Implicit => stream,
+        Security::StartTls => start_tls(plain(stream)).await?,
+    };
+    let connector = TlsConnector::from(server.tls.config.clone());
+    let connecting = connector.connect(server.tls.name.clone(), stream);
+    Ok(timeout(CONNECT_PATIENCE, connecting).await.map_err(|_| Fault::Silent)??)
+}
+
+/// Gives the connection back when the server expects TLS on it.
+async fn start_tls(mut plain: impl Plain) -> Result<TcpStream, Fault> {
+    plain.greeted().await?;
+    if !plain.offers_tls().await? {
+        return Err(Fault::Unprotected("the server does not offer STARTTLS"));
+    }
+    if plain.begin_tls().await.is_err() {
+        return Err(Fault::Unprotected("the server does not want STARTTLS"));
+    }
+    // What somebody has put behind the answer would be taken for the server's own words.
+    if plain.has_unread() {
+        return Err(Fault::Unprotected("something was said between STARTTLS and TLS"));
+    }
+    Ok(plain.into_stream())
+}
+
+async fn connect(server: &Server) -> Result<TcpStream, Fault> {
     let connecting = TcpStream::connect(&server.address);
     let stream = timeout(CONNECT_PATIENCE, connecting).await.map_err(|_| Fault::Silent)??;
     // Commands are short and wait for answers: Nagle's algorithm would make both wait.
@@ -143,12 +209,6 @@ pub(super) async fn connect(server: &Server) -> Result<TcpStream, Fault> {
     Ok(stream)
 }
 
-pub(super) async fn protect(server: &Server, stream: TcpStream) -> Result<Secured, Fault> {
-    let connector = TlsConnector::from(server.tls.config.clone());
-    let connecting = connector.connect(server.tls.name.clone(), stream);
-    Ok(timeout(CONNECT_PATIENCE, connecting).await.map_err(|_| Fault::Silent)??)
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -158,7 +218,6 @@ mod tests {
 
     use super::*;
     use crate::Tls;
-    use crate::mail::Security;
 
     #[tokio::test]
     async fn a_server_that_died_in_silence_is_noticed_in_two_minutes() {

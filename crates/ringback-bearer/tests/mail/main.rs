@@ -9,13 +9,16 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+mod answers;
 mod health;
 mod hearing;
 mod middleman;
 mod party;
 mod post;
 mod protection;
+mod secrecy;
 mod sending;
+mod trouble;
 
 async fn soon<T>(future: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(60), future).await.expect("within sixty seconds")

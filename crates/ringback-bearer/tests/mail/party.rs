@@ -62,9 +62,13 @@ pub(crate) fn mailbox(post: &Post) -> Mailbox {
 }
 
 pub(crate) fn mailbox_at(post: &Post, port: u16, security: Security) -> Mailbox {
-    let account = Account::new("car-7", "canary-of-mail").unwrap();
     // Beside the post office's own folders, which belong to somebody else.
-    Mailbox::new(server(port, security), account, post.path("bookmarks"))
+    mailbox_in(post.folder.path(), port, security)
+}
+
+pub(crate) fn mailbox_in(folder: &Path, port: u16, security: Security) -> Mailbox {
+    let account = Account::new("car-7", "canary-of-mail").unwrap();
+    Mailbox::new(server(port, security), account, folder.join("bookmarks"))
 }
 
 pub(crate) fn server(port: u16, security: Security) -> Server {

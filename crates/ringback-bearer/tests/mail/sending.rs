@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use ringback_bearer::limits::{MAIL_AGAIN, MAIL_TRIES};
+use ringback_bearer::limits::{FAREWELL_PATIENCE, MAIL_AGAIN, MAIL_TRIES, MAILS_PER_CONNECTION};
 use ringback_bearer::mail::Security;
 use ringback_bearer::{Body, Delivery, Failure, Message};
 use ringback_proto::terminal::{CallNumber, Callee};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 
 use crate::middleman::{Middleman, Script};
@@ -114,6 +114,39 @@ async fn a_mail_the_server_may_have_is_not_sent_again() {
     let party = Party::start(Some(submission(server.port, Security::Implicit)), None);
     assert_eq!(party.ring(message("RB-unknown")).await, Delivery::Unknown);
     assert_eq!(server.heard("RB-unknown"), 1);
+    party.end().await;
+}
+
+const TAKES_AND_HEARS_NO_FAREWELL: Script = &[
+    ("EHLO", "250-mail.test\r\n250 AUTH PLAIN\r\n"),
+    ("AUTH PLAIN", "235 ok\r\n"),
+    ("MAIL", "250 ok\r\n"),
+    ("RCPT", "250 ok\r\n"),
+    ("DATA", "354 go on\r\n"),
+    ("RB-taken", "250 ok\r\n"),
+];
+
+#[tokio::test]
+async fn a_mail_the_server_took_has_not_failed_however_long_the_farewell() {
+    let tasks = TaskTracker::new();
+    let script = TAKES_AND_HEARS_NO_FAREWELL;
+    let server = Middleman::play("220 mail.test\r\n", script, true, &tasks).await;
+    let party = Party::start(Some(submission(server.port, Security::Implicit)), None);
+    let first = party.ring(message("RB-taken")).await;
+    assert!(matches!(first, Delivery::Submitted { .. }), "{first:?}");
+    // There may be two connections. The last mail of one stops being worth delivering while the
+    // server is waited for that should answer the farewell.
+    let valid_for = FAREWELL_PATIENCE * 9 / 10;
+    for _ in 1..2 * MAILS_PER_CONNECTION {
+        let step = party.ring(Message { valid_for, ..message("RB-taken") }).await;
+        assert!(matches!(step, Delivery::Submitted { .. }), "{step:?}");
+    }
+    soon(async {
+        while server.heard("QUIT") == 0 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
     party.end().await;
 }
 

@@ -41,6 +41,12 @@ impl Bookmark {
         self.validity == validity
     }
 
+    /// Whether the folder has gone back behind the bookmark, if this is the UID of its next mail:
+    /// then the bookmark is of another folder, or of a time that has been undone.
+    pub fn is_ahead_of(&self, next: u32) -> bool {
+        next <= self.last
+    }
+
     /// Whether nobody knows if this mail was handled: then it was if it is marked so.
     pub fn is_doubtful(&self, uid: u32) -> bool {
         uid <= self.doubtful
@@ -76,6 +82,18 @@ impl Bookmark {
         Some(Batch { first, last: gap.last })
     }
 
+    /// The next mails to handle where some of them are suspected: those one by one.
+    pub fn batch_beside(&self, suspects: Batch) -> Option<Batch> {
+        let batch = self.batch()?;
+        if suspects.last < batch.last {
+            return Some(Batch { first: batch.first.max(suspects.last + 1), ..batch });
+        }
+        if batch.last < suspects.first {
+            return Some(batch);
+        }
+        Some(Batch { first: batch.last, ..batch })
+    }
+
     /// Notes that mails have been handled.
     pub fn handled(&mut self, batch: Batch) {
         let mut gaps = Vec::with_capacity(self.gaps.len() + 1);
@@ -107,6 +125,18 @@ impl Bookmark {
             gaps.push(gap);
         }
         Some(Self { validity, last, doubtful, gaps })
+    }
+}
+
+impl Batch {
+    /// Whether it is of one mail only.
+    pub fn is_single(self) -> bool {
+        self.first == self.last
+    }
+
+    /// From the lowest to the highest of both.
+    pub fn spanning(self, other: Self) -> Self {
+        Self { first: self.first.min(other.first), last: self.last.max(other.last) }
     }
 }
 
@@ -172,11 +202,28 @@ mod tests {
     }
 
     #[test]
+    fn suspects_are_handled_one_by_one_and_the_others_as_ever() {
+        let suspects = Batch { first: 20, last: 22 };
+        let mut bookmark = Bookmark::new(7, 40);
+        let mut batches = Vec::new();
+        while let Some(batch) = bookmark.batch_beside(suspects) {
+            batches.push((batch.first, batch.last));
+            bookmark.handled(batch);
+        }
+        assert_eq!(batches, [(25, 40), (23, 24), (22, 22), (21, 21), (20, 20), (4, 19), (1, 3)]);
+        let all = Batch { first: 1, last: 3 }.spanning(Batch { first: 2, last: u32::MAX });
+        assert_eq!(all, Batch { first: 1, last: u32::MAX });
+        bookmark.arrived(u32::MAX);
+        assert!(bookmark.batch_beside(all).unwrap().is_single());
+    }
+
+    #[test]
     fn what_was_there_before_the_bookmark_is_doubtful() {
         let mut bookmark = Bookmark::new(7, 5);
         bookmark.arrived(6);
         assert!(bookmark.is_doubtful(5) && !bookmark.is_doubtful(6));
         assert!(bookmark.is_valid(7) && !bookmark.is_valid(8));
+        assert!(bookmark.is_ahead_of(6) && !bookmark.is_ahead_of(7));
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub enum Response {
         outcome: Outcome,
         /// The UIDs of the selected folder are valid under this number.
         validity: Option<u32>,
+        /// The next mail of the selected folder will have this UID, or a higher one.
+        next: Option<u32>,
         /// In the server's words, which may name people.
         words: String,
     },
@@ -51,6 +53,8 @@ pub enum Response {
     Expunged,
     /// What is asked for of a mail.
     Fetched(Fetched),
+    /// Something of a mail, but nobody can read what.
+    Unreadable,
     /// Something else.
     Other,
 }
@@ -180,7 +184,8 @@ impl Response {
         let word = words.word();
         if let Some(outcome) = outcome(word) {
             let words = as_text(words.rest());
-            return Self::Status { outcome, validity: validity(&words), words };
+            let [validity, next] = ["UIDVALIDITY", "UIDNEXT"].map(|name| of_code(name, &words));
+            return Self::Status { outcome, validity, next, words };
         }
         if word.eq_ignore_ascii_case(b"CAPABILITY") {
             let capabilities = as_text(words.rest()).to_ascii_uppercase();
@@ -190,7 +195,7 @@ impl Response {
         match words.word().to_ascii_uppercase().as_slice() {
             b"EXISTS" => Self::Exists(number),
             b"EXPUNGE" => Self::Expunged,
-            b"FETCH" => Self::Fetched(Fetched::read(words).unwrap_or_default()),
+            b"FETCH" => Fetched::read(words).map_or(Self::Unreadable, Self::Fetched),
             _ => Self::Other,
         }
     }
@@ -249,10 +254,11 @@ fn literal(line: &[u8]) -> Option<usize> {
     Some(number(digits).and_then(|it| usize::try_from(it).ok()).unwrap_or(usize::MAX))
 }
 
-fn validity(words: &str) -> Option<u32> {
+/// The number that a code of this name holds: `[UIDNEXT 7]`.
+fn of_code(wanted: &str, words: &str) -> Option<u32> {
     let code = words.strip_prefix('[')?.split_once(']')?.0;
     let (name, value) = code.split_once(' ')?;
-    if !name.eq_ignore_ascii_case("UIDVALIDITY") {
+    if !name.eq_ignore_ascii_case(wanted) {
         return None;
     }
     value.trim().parse().ok()

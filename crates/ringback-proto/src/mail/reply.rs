@@ -19,6 +19,19 @@ pub struct Reply {
     lines: Vec<String>,
 }
 
+/// What a reply means, by its first digit (RFC 5321, 4.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// What was asked for is done.
+    Done,
+    /// The server is ready for what belongs to it.
+    GoOn,
+    /// The server refuses it for now.
+    NotNow,
+    /// The server would always refuse it.
+    Never,
+}
+
 /// Why what a server sends is no reply.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum Malformed {
@@ -67,14 +80,19 @@ impl Replies {
 }
 
 impl Reply {
-    /// Whether what was asked for is done, or the server is ready for what comes next.
-    pub fn is_good(&self) -> bool {
-        (200..400).contains(&self.code)
+    /// What it means.
+    pub fn class(&self) -> Class {
+        match self.code {
+            ..300 => Class::Done,
+            300..400 => Class::GoOn,
+            400..500 => Class::NotNow,
+            500.. => Class::Never,
+        }
     }
 
-    /// Whether the server would always refuse it.
-    pub fn is_permanent(&self) -> bool {
-        500 <= self.code
+    /// Whether the server closes the connection, whatever it was asked for (RFC 5321, 3.8).
+    pub fn is_farewell(&self) -> bool {
+        self.code == 421
     }
 
     /// Whether an answer to EHLO names this extension.
@@ -154,17 +172,18 @@ mod tests {
         assert_eq!(read.len(), 2);
         assert!(read[0].offers("starttls") && read[0].offers_login("LOGIN"));
         assert!(!read[0].offers("mail.test") && !read[0].offers_login("CRAM-MD5"));
-        assert!(read[1].is_good() && !read[1].is_permanent());
+        assert_eq!([read[0].class(), read[1].class()], [Class::Done, Class::GoOn]);
     }
 
     #[test]
     fn only_the_code_decides_and_the_status_names_nobody() {
         let gone = read("550 5.1.1 <carla@fleet.example>: no such user\r\n");
-        assert!(gone.is_permanent() && !gone.is_good());
+        assert_eq!(gone.class(), Class::Never);
         assert_eq!(gone.status(), "550 5.1.1");
         let busy = read("451 carla@fleet.example is busy\r\n");
-        assert!(!busy.is_permanent() && !busy.is_good());
+        assert_eq!((busy.class(), busy.is_farewell()), (Class::NotNow, false));
         assert_eq!(busy.status(), "451");
+        assert!(read("421 mail.test\r\n").is_farewell());
     }
 
     #[test]

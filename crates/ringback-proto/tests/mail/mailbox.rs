@@ -42,8 +42,8 @@ fn ended(tag: &str, outcome: Outcome, words: &str) -> Response {
     Response::Ended { tag: tag.to_owned(), outcome, words: words.to_owned() }
 }
 
-fn status(validity: Option<u32>, words: &str) -> Response {
-    Response::Status { outcome: Outcome::Ok, validity, words: words.to_owned() }
+fn status(validity: Option<u32>, next: Option<u32>, words: &str) -> Response {
+    Response::Status { outcome: Outcome::Ok, validity, next, words: words.to_owned() }
 }
 
 #[test]
@@ -56,17 +56,17 @@ fn a_session_is_read_however_it_is_cut() {
     };
     let capabilities = ["IMAP4REV1", "UIDPLUS", "IDLE"].map(str::to_owned).to_vec();
     let golden = [
-        status(None, "[CAPABILITY IMAP4rev1 SASL-IR IDLE AUTH=PLAIN] Dovecot ready."),
+        status(None, None, "[CAPABILITY IMAP4rev1 SASL-IR IDLE AUTH=PLAIN] Dovecot ready."),
         Response::Capabilities(capabilities),
         ended("t1", Outcome::Ok, "Capability completed."),
         Response::Other,
         Response::Exists(3),
         Response::Other,
-        status(Some(1_795_424_646), "[UIDVALIDITY 1795424646] UIDs valid"),
-        status(None, "[UIDNEXT 8] Predicted next UID"),
+        status(Some(1_795_424_646), None, "[UIDVALIDITY 1795424646] UIDs valid"),
+        status(None, Some(8), "[UIDNEXT 8] Predicted next UID"),
         ended("t2", Outcome::Ok, "[READ-WRITE] Select completed (0.001 + 0.000 secs)."),
         Response::GoOn,
-        status(None, "Still here"),
+        status(None, None, "Still here"),
         Response::Exists(4),
         Response::Expunged,
         Response::Fetched(fetched),
@@ -86,7 +86,9 @@ fn a_mail_is_read_as_other_servers_write_it() {
     let other =
         "* 1 FETCH (BODYSTRUCTURE (\"TEXT\" (\"x\" {2}\r\n)() NIL) BODY[TEXT] NIL UID 2)\r\n";
     assert_eq!(read(other), fetched(2, false, "", "NIL"));
-    assert_eq!(read("* 1 FETCH (UID 4294967296)\r\n"), fetched(0, false, "", ""));
+    for nonsense in ["(UID 4294967296)", "UID 7", "(UID 7 BODY[TEXT] \"a)"] {
+        assert_eq!(read(&format!("* 1 FETCH {nonsense}\r\n")), [Response::Unreadable]);
+    }
 }
 
 #[test]

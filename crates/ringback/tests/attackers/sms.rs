@@ -82,5 +82,7 @@ fn bearer(account: &str, per_second: u32) -> Result<Bearer> {
     let source = Address::parse("15550199").context("no address")?;
     let mut config = Config::new(format!("{}:2775", addresses::SMSC), bind, source);
     (config.account.per_second, config.account.window) = (per_second, 32);
+    // What has been submitted stays so, although nobody follows it.
+    config.cancel = false;
     Ok(Bearer::Smpp(config))
 }
