@@ -180,6 +180,26 @@ impl Bearer {
         };
         (Transmitter { orders }, Receiver { heard }, health)
     }
+
+    /// Whether it can send messages, as it is configured.
+    pub fn transmits(&self) -> bool {
+        match self {
+            Self::Smpp(it) => it.account.bind.role.transmits(),
+            Self::Modem(_) | Self::ModemManager(_) => true,
+            Self::Mail(it) => it.submission.is_some(),
+            Self::Http(it) => it.api.is_some(),
+        }
+    }
+
+    /// Whether it can hear messages, as it is configured.
+    pub fn receives(&self) -> bool {
+        match self {
+            Self::Smpp(it) => it.account.bind.role.receives(),
+            Self::Modem(_) | Self::ModemManager(_) => true,
+            Self::Mail(it) => it.mailbox.is_some(),
+            Self::Http(it) => it.webhook.is_some(),
+        }
+    }
 }
 
 impl Transmitter {

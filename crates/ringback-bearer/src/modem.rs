@@ -213,7 +213,7 @@ impl Driver {
                 Command::Close(lost) => self.close(lost),
                 Command::Ready => {
                     info!("ready");
-                    report::ready(&self.reporter);
+                    report::ready(self.modem.condition(), &self.reporter);
                 }
                 Command::Submitted(id, reference) => self.submitted(id, reference),
                 Command::Unknown(id) => self.tell_last(id, Delivery::Unknown),

@@ -170,7 +170,14 @@ fn an_address_that_its_bearer_cannot_go_to_is_a_mistake() -> Result<()> {
     let post = bearer("post", "submission = \"mail.example:465\"\nfrom = \"us@fleet.example\"\n");
     let deaf = "mailbox = \"mail.example:993\"\nmailbox_user = \"us\"\n\
                 mailbox_password_file = \"smpp.password\"\n";
-    let public = format!("{public}\n{post}{}", bearer("box", deaf));
+    let account = |name: &str, mode: &str| {
+        format!(
+            "[[bearer]]\nname = \"{name}\"\nkind = \"smpp\"\naddress = \"127.0.0.1:2775\"\n\
+             system_id = \"us\"\npassword_file = \"smpp.password\"\nmode = \"{mode}\"\n"
+        )
+    };
+    let (ear, mouth) = (account("ear", "receiver"), account("mouth", "transmitter"));
+    let public = format!("{public}\n{post}{}{ear}{mouth}", bearer("box", deaf));
     let number = "number = \"+15550100777\"";
     let both = format!("{number}\nmail = \"car7@fleet.example\"");
     let route = |more: &str| format!("\n[[terminal.route]]\n{more}\n[[terminal.route]]");
@@ -182,6 +189,8 @@ fn an_address_that_its_bearer_cannot_go_to_is_a_mistake() -> Result<()> {
         (both.as_str(), "bearer = \"post\"\nform = \"binary\"", "e-mail carries text only"),
         (both.as_str(), "bearer = \"post\"\nto = \"car7\"", "neither a call number"),
         (both.as_str(), "bearer = \"box\"", "hears only: give it a `submission`"),
+        (both.as_str(), "bearer = \"ear\"", "hears only: have its `mode` be \"transceiver\""),
+        (both.as_str(), "bearer = \"mouth\"", ""),
         (both.as_str(), "bearer = \"operator\"\nto = \"a@b\"", "goes to a call number"),
         ("mail = \"a@b\"", "bearer = \"post\"", "an SMS cannot hold a signal that names"),
         ("mail = \"a\"", "bearer = \"post\"", "terminal[0].mail: \"a\": not a mail address"),
@@ -199,9 +208,11 @@ fn an_address_that_its_bearer_cannot_go_to_is_a_mistake() -> Result<()> {
         assert!(said(&told).contains(mistake), "no {mistake:?} in {}", said(&told));
     }
     let private = std::fs::read_to_string(fleet.path("private.toml"))?;
-    std::fs::write(fleet.path("wrong.toml"), format!("{private}\n{post}"))?;
+    std::fs::write(fleet.path("wrong.toml"), format!("{private}\n{post}{ear}{mouth}"))?;
     let told = fleet.ringback(&["check", "--config", "wrong.toml"])?;
     assert!(said(&told).contains("\"post\" hears nothing: give it a `mailbox`"), "{}", said(&told));
+    assert!(said(&told).contains("\"mouth\" hears nothing: have its `mode`"), "{}", said(&told));
+    assert!(!said(&told).contains("\"ear\" hears nothing"), "{}", said(&told));
     Ok(())
 }
 

@@ -31,7 +31,8 @@ impl Standings {
     pub(super) fn found(&self, folder: &Folder, verdict: Verdict, text: String) {
         let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
         folders.insert(folder.clone(), (verdict, text));
-        let worst = [Verdict::Bad, Verdict::Pending, Verdict::Doubtful]
+        // While one is not known, whoever waits to know all still waits.
+        let worst = [Verdict::Pending, Verdict::Bad, Verdict::Doubtful]
             .into_iter()
             .find(|worst| folders.values().any(|(verdict, _)| verdict == worst));
         let line = |(folder, (_, text)): (&Folder, &(Verdict, String))| {
@@ -43,12 +44,14 @@ impl Standings {
 }
 
 #[test]
-fn the_worst_folder_is_the_verdict_and_all_are_told() {
+fn the_worst_folder_is_the_verdict_once_all_are_known() {
     let (reporter, health) = Reporter::new(&[MAILBOX]);
     let names = ["A", "B"].map(|it| Folder::parse(it).expect("a name"));
     let standings = Standings::new(Arc::new(reporter), names.iter().cloned());
-    standings.found(&names[0], Verdict::Good, "well".to_owned());
-    assert_eq!(health.findings()[0].verdict, Verdict::Pending);
+    for first in [Verdict::Bad, Verdict::Good] {
+        standings.found(&names[0], first, "well".to_owned());
+        assert_eq!(health.findings()[0].verdict, Verdict::Pending);
+    }
     standings.found(&names[1], Verdict::Doubtful, "so so".to_owned());
     let finding = &health.findings()[0];
     assert_eq!((finding.verdict, finding.text.as_str()), (Verdict::Doubtful, "A: well; B: so so"));

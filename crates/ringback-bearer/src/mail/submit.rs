@@ -132,9 +132,10 @@ impl Office {
             () = self.ending() => (Err(not_sent(Failure::ShutDown)), None),
         };
         let step = carried.map_or_else(|step| step, |()| Delivery::Submitted { message_id: id });
-        match &step {
-            Delivery::Submitted { message_id } => debug!(message_id, "submitted"),
-            other => debug!(?other, "not known to be submitted"),
+        if let Delivery::Submitted { message_id } = &step {
+            debug!(message_id, "submitted");
+        } else {
+            debug!(?step, "not known to be submitted");
         }
         // Told before anything else is said to the server: it has nothing to do with this mail.
         order.tell(step);

@@ -82,19 +82,26 @@ impl Watch {
         while watches.join_next().await.is_some() {}
     }
 
+    /// Watches until nobody hears any more. How the folder stands is told even if nobody ever did.
     async fn run(mut self, shutdown: CancellationToken) {
         let hearing = self.hearing.clone();
         loop {
             let fault = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
-                () = hearing.closed() => break,
                 Err(fault) = self.watch() => fault,
             };
+            if matches!(fault, Fault::Deaf) {
+                break;
+            }
             fault.complain();
             self.standings.found(&self.folder, Verdict::Bad, fault.advice());
             self.pause.lengthen(fault.is_login());
-            shutdown.run_until_cancelled(self.pause.over()).await;
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = hearing.closed() => break,
+                () = self.pause.over() => {}
+            }
         }
         // What was handed over and not remembered yet.
         self.remember().await;
@@ -130,8 +137,17 @@ impl Watch {
             }
         };
         self.standings.found(&self.folder, verdict, text);
+        let hearing = self.hearing.clone();
+        tokio::select! {
+            biased;
+            () = hearing.closed() => Err(Fault::Deaf),
+            it = self.follow(&mut talk) => it,
+        }
+    }
+
+    async fn follow(&mut self, talk: &mut Talk<Secured>) -> Result<Infallible, Fault> {
         loop {
-            self.catch_up(&mut talk).await?;
+            self.catch_up(talk).await?;
             // A server that lets us in and then fails is not to be logged in to every second.
             self.pause.forget();
             talk.wait(self.config.idle.min(MAILBOX_IDLE), self.config.poll).await?;

@@ -17,12 +17,21 @@ const STORE: &str = "store";
 /// All that is looked at, in that order.
 pub(super) const LOOKS_AT: [&str; 7] = [PORT, CARD, NETWORK, SIGNAL, CENTER, NOTICES, STORE];
 
+const NOT_TOLD: &str = "the modem does not tell";
+
 /// Below this a signal is worth a second look.
 const WEAK_DBM: i16 = -102;
 
-pub(super) fn ready(reporter: &Reporter) {
+/// The modem is set up: what it has not told by now it does not tell.
+pub(super) fn ready(condition: &Condition, reporter: &Reporter) {
     reporter.found(PORT, Verdict::Good, "the modem answers");
     reporter.found(CARD, Verdict::Good, "it works");
+    if condition.signal.is_none() {
+        reporter.found(SIGNAL, Verdict::Doubtful, NOT_TOLD);
+    }
+    if condition.store.is_none() {
+        reporter.found(STORE, Verdict::Doubtful, NOT_TOLD);
+    }
 }
 
 pub(super) fn condition(condition: &Condition, reporter: &Reporter) {
@@ -40,7 +49,7 @@ pub(super) fn condition(condition: &Condition, reporter: &Reporter) {
                 let verdict = if dbm < WEAK_DBM { Verdict::Doubtful } else { Verdict::Good };
                 reporter.found(SIGNAL, verdict, format!("{dbm} dBm, {word}"));
             }
-            _ => reporter.found(SIGNAL, Verdict::Doubtful, "the modem does not tell"),
+            _ => reporter.found(SIGNAL, Verdict::Doubtful, NOT_TOLD),
         }
     }
     match center {
@@ -90,4 +99,20 @@ fn forget(what: &str, reporter: &Reporter) {
     for row in LOOKS_AT.iter().skip_while(|it| **it != what).skip(1) {
         reporter.found(row, Verdict::Doubtful, "not known now");
     }
+}
+
+#[tokio::test]
+async fn a_modem_that_tells_little_of_itself_is_known_all_the_same() {
+    let (reporter, mut health) = Reporter::new(&LOOKS_AT);
+    let said = Condition {
+        registered: Some(true),
+        center: Some(true),
+        notices: Some(true),
+        ..Condition::default()
+    };
+    condition(&said, &reporter);
+    ready(&said, &reporter);
+    health.settled().await;
+    let doubtful = health.findings().into_iter().filter(|it| it.verdict == Verdict::Doubtful);
+    assert_eq!(doubtful.map(|it| it.what).collect::<Vec<_>>(), [SIGNAL, STORE]);
 }

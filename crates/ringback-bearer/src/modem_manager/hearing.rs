@@ -95,7 +95,7 @@ impl<'a> Hearing<'a> {
                     self.incomplete.insert(path);
                     continue;
                 }
-                // Being received, or ours to send.
+                // Being received, ours to send, or left to whoever hears it.
                 _ => continue,
             }
             self.done.insert(path);

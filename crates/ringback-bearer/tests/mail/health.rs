@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use ringback_bearer::mail::{Mailbox, Security};
-use ringback_bearer::{Finding, Message, Verdict};
+use ringback_bearer::mail::{Config, Mailbox, Security};
+use ringback_bearer::{Bearer, Finding, Message, Verdict};
 use ringback_proto::mail::account::Account;
 use ringback_proto::mail::imap::Folder;
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::party::{Party, mailbox, message, submission};
 use crate::post::{Post, Wish};
@@ -25,6 +27,24 @@ async fn all_is_well_before_any_mail_is_sent() {
         ("bookmarks", "kept"),
     ];
     assert_eq!(found, expected.map(|(what, text)| (what, text.to_owned())));
+    party.end().await;
+}
+
+#[tokio::test]
+async fn a_mailbox_is_looked_at_even_if_nobody_hears_and_no_mail_is_touched() {
+    let Some(post) = Post::open().await else { return };
+    post.deliver("", "kept", "From: a@b.example\n\nRB-kept\n");
+    let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
+    let bearer = Bearer::Mail(Config { submission: None, mailbox: Some(mailbox(&post)) });
+    // As the doctor does: it looks, and takes nothing.
+    let (_transmitter, _, mut health) = bearer.start(&tasks, shutdown.clone());
+    soon(health.settled()).await;
+    assert!(health.findings().iter().all(|it| it.verdict == Verdict::Good), "{health:?}");
+    shutdown.cancel();
+    tasks.close();
+    soon(tasks.wait()).await;
+    let mut party = Party::start(None, Some(mailbox(&post)));
+    assert_eq!(party.hear().await, "RB-kept");
     party.end().await;
 }
 

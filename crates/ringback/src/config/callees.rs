@@ -25,10 +25,16 @@ pub(super) fn of_route(
     let given = route.has("to");
     let to: Option<Callee> = route.text("to");
     let (bearer, own) = (bearer?, own?);
-    if let Bearer::Mail(mail) = bearer {
-        if mail.submission.is_none() {
-            route.wrong("bearer", "hears only: give it a `submission` to ring by it");
-        }
+    if !bearer.transmits() {
+        let cure = match bearer {
+            Bearer::Smpp(_) => "have its `mode` be \"transceiver\" or \"transmitter\"",
+            Bearer::Mail(_) => "give it a `submission`",
+            Bearer::Http(_) => "give it an account with its API",
+            Bearer::Modem(_) | Bearer::ModemManager(_) => "take another one",
+        };
+        route.wrong("bearer", format!("hears only: {cure} to ring by it"));
+    }
+    if let Bearer::Mail(_) = bearer {
         return match to {
             Some(Callee::Number(_)) => {
                 route.wrong("to", "e-mail goes to a mail address");

@@ -136,8 +136,14 @@ pub(super) fn read(root: &mut Section<'_>) -> Option<PrivateConfig> {
         root.wrong("bearer", "missing: signals come by one [[bearer]] or more");
     }
     for (name, bearer) in &bearers {
-        if matches!(bearer, Bearer::Mail(it) if it.mailbox.is_none()) {
-            root.wrong("bearer", format!("{name:?} hears nothing: give it a `mailbox`"));
+        if !bearer.receives() {
+            let cure = match bearer {
+                Bearer::Smpp(_) => "have its `mode` be \"transceiver\" or \"receiver\"",
+                Bearer::Mail(_) => "give it a `mailbox`",
+                Bearer::Http(_) => "give it a `webhook`",
+                Bearer::Modem(_) | Bearer::ModemManager(_) => "take another one",
+            };
+            root.wrong("bearer", format!("{name:?} hears nothing: {cure}"));
         }
     }
 

@@ -75,12 +75,38 @@ fn read(root: &mut Section<'_>, kind: &str) -> Option<Bearer> {
     if found.as_deref().is_some_and(|found| found != kind) {
         table.wrong("kind", format!("--ring-with says {kind:?}"));
     }
-    bearers.into_values().next()
+    let bearer = bearers.into_values().next();
+    if matches!(&bearer, Some(Bearer::Mail(it)) if it.mailbox.is_some()) {
+        table.wrong(
+            "mailbox",
+            "a client hears nothing: leave it out, or its mails are marked as read",
+        );
+    }
+    if bearer.as_ref().is_some_and(|it| !it.transmits()) {
+        let key = if kind == "smpp" { "mode" } else { "kind" };
+        table.wrong(key, "it hears only: a client sends by it");
+    }
+    bearer
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state;
+
+    const SMPP: &str = "[[bearer]]\nname = \"own\"\nkind = \"smpp\"\naddress = \"127.0.0.1:2775\"\n\
+        system_id = \"us\"\npassword_file = \"password\"\nmode = \"receiver\"\n";
+    const MAIL: &str = "[[bearer]]\nname = \"own\"\nkind = \"mail\"\ntls_roots = \"roots.pem\"\n\
+        submission = \"mail.example:465\"\nfrom = \"lee@fleet.example\"\n";
+    const MAILBOX: &str = "mailbox = \"mail.example:993\"\nmailbox_user = \"lee\"\n\
+        mailbox_password_file = \"password\"\n";
+
+    #[test]
+    fn a_clients_own_mailbox_is_left_alone() {
+        assert!(mistakes("mail", MAIL).is_none());
+        let mistakes = mistakes("mail", &format!("{MAIL}{MAILBOX}")).expect("mistakes");
+        assert!(mistakes.contains("bearer[0].mailbox: a client hears nothing"), "{mistakes}");
+    }
 
     #[test]
     fn a_client_has_one_bearer_of_the_kind_it_says() {
@@ -92,6 +118,7 @@ mod tests {
             ("modem", modem.repeat(2), "must be one table"),
             ("modem", format!("{modem}price = \"1\"\n"), "price"),
             ("modem", format!("[public]\n{modem}"), "public"),
+            ("smpp", SMPP.to_owned(), "bearer[0].mode: it hears only"),
         ] {
             let mistakes = mistakes(kind, &text).expect("mistakes");
             assert!(mistakes.contains(told), "{told}: {mistakes}");
@@ -134,6 +161,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("own.toml");
         std::fs::write(&file, text).unwrap();
+        state::replace(&folder.path().join("password"), b"canary\n").unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let made = rcgen::CertificateParams::new(vec!["mail.example".to_owned()]).unwrap();
+        let made = made.self_signed(&key).unwrap();
+        let pem = pem::encode(&pem::Pem::new("CERTIFICATE", made.der().to_vec()));
+        std::fs::write(folder.path().join("roots.pem"), pem).unwrap();
         own_bearer(&file, kind)
     }
 }

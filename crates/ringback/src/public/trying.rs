@@ -171,7 +171,7 @@ pub(super) fn tell_delivery(told: &mpsc::Sender<Said>, delivery: &Delivery) {
         Delivery::Submitted { message_id } => Said::Submitted { message_id: message_id.clone() },
         Delivery::Unknown => Said::Unconfirmed,
         Delivery::Delivered => Said::Delivered,
-        Delivery::Failed(Failure::Undelivered) => Said::Undelivered,
+        Delivery::Failed(Failure::Undelivered | Failure::Unreachable) => Said::Undelivered,
         Delivery::Failed(failure) => {
             let wait = failure.retry_after().map(|it| it.as_secs());
             let refusal = Failed::from(Refusal::Unringable);
@@ -218,4 +218,13 @@ fn trials_are_bounded_and_free_again_an_hour_after_each() {
     assert_eq!(trials.wait(now + HOUR / 4), Some(HOUR * 3 / 4));
     assert_eq!(trials.wait(now + HOUR), None);
     assert!(trials.rang.is_empty());
+}
+
+#[test]
+fn a_terminal_out_of_reach_ends_no_trial() {
+    for failure in [Failure::Undelivered, Failure::Unreachable] {
+        let (told, mut heard) = mpsc::channel(1);
+        tell_delivery(&told, &Delivery::Failed(failure));
+        assert_eq!(heard.try_recv(), Ok(Said::Undelivered), "it may yet dial back");
+    }
 }
