@@ -404,6 +404,14 @@ impl World {
             }
             return;
         }
+        if let Over::Client(_) = over {
+            for _ in 0..=u64::from(self.chance.permille(self.weather.doubling)) {
+                if !self.chance.permille(self.weather.loss) {
+                    self.plan(1_500, 6_000, Happening::SignalArrives(ring));
+                }
+            }
+            return;
+        }
         let (at, bearer) = (self.now - start(), self.bearer(ring));
         let down = |it: &&(BearerId, Duration, Duration)| it.0 == bearer && it.1 <= at && at < it.2;
         if let Some((_, _, until)) = self.outages.iter().find(down) {
