@@ -69,8 +69,9 @@ pub const HTTP_HELD: Duration = Duration::from_secs(4);
 pub const HTTP_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
 /// How long an API may want to be left alone; if it wants more, this is told.
 pub const HTTP_RETRY_AFTER: Duration = Duration::from_secs(3600);
-/// How long an API may take for an answer; then nobody knows whether it has the message.
-pub const HTTP_ANSWER: Duration = Duration::from_secs(15);
+/// How long an API may take for an answer unless configured; then nobody knows whether it has the
+/// message. Shorter than a ladder waits for a bearer that holds a signal.
+pub const HTTP_ANSWER: Duration = Duration::from_secs(10);
 /// Octets of an API's answer; of a longer one nothing is believed but its status.
 pub const HTTP_ANSWER_OCTETS: usize = 64 * 1024;
 /// Fields of the head of a request or of an answer; one with more is not read.

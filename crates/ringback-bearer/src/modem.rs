@@ -302,6 +302,7 @@ impl From<at::Failure> for Failure {
                 permanent: false,
                 retry_after: None,
             },
+            at::Failure::Refused(code) if code.remedy() == Remedy::Absent => Self::Unreachable,
             at::Failure::Refused(code) => Self::Refused {
                 reason: code.to_string(),
                 permanent: code.remedy() == Remedy::Never,

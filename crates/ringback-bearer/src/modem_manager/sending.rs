@@ -110,6 +110,7 @@ fn settle(mut turn: Turn, sent: Result<(), Fault>, sms: &OwnedObjectPath, queue:
     match remedy {
         Remedy::Unknown => turn.order.tell(Delivery::Unknown),
         Remedy::Again | Remedy::Settings if turn.may_try_again() => queue.put_back(turn),
+        Remedy::Absent => turn.order.tell(Delivery::Failed(Failure::Unreachable)),
         Remedy::Again | Remedy::Settings | Remedy::Elsewhere | Remedy::Never => {
             let permanent = remedy == Remedy::Never;
             let reason = fault.to_string();
@@ -154,7 +155,7 @@ mod tests {
         let errors = [
             ("Message.Unknown", "Unknown message error: 1", Remedy::Never),
             ("Message.Unknown", "Unknown message error: 42", Remedy::Again),
-            ("Message.Unknown", "Unknown message error: 27", Remedy::Elsewhere),
+            ("Message.Unknown", "Unknown message error: 27", Remedy::Absent),
             ("Message.NetworkTimeout", "Network timeout", Remedy::Unknown),
             ("Serial.ResponseTimeout", "Serial command timed out", Remedy::Unknown),
             ("Core.Failed", "who knows", Remedy::Again),

@@ -28,6 +28,8 @@ pub enum Remedy {
     Settings,
     /// Use another bearer: this one cannot reach the number now.
     Elsewhere,
+    /// The same, and it is the terminal that is away or full.
+    Absent,
     /// Nothing: the network may have it.
     Unknown,
     /// Give up: the same message will always be refused.
@@ -57,7 +59,7 @@ impl Code {
     /// How long to leave the number alone.
     pub fn retry_after(self) -> Option<Duration> {
         match self.remedy() {
-            Remedy::Again | Remedy::Elsewhere => Some(MODEM_NUMBER_REST),
+            Remedy::Again | Remedy::Elsewhere | Remedy::Absent => Some(MODEM_NUMBER_REST),
             Remedy::Settings | Remedy::Unknown | Remedy::Never => None,
         }
     }
@@ -90,14 +92,16 @@ fn message_remedy(number: u16) -> Remedy {
         // The network: transfer rejected, out of order, temporary failure, congestion, no
         // resources, not compatible with the state, unspecified.
         21 | 38 | 41 | 42 | 47 | 98 | 101 | 111 | 127 => Remedy::Again,
-        // The network: destination out of order, and what the specification does not name.
+        // The network: destination out of order.
+        27 => Remedy::Absent,
+        // The network: what the specification does not name.
         0..=127 => Remedy::Elsewhere,
         // The center: busy, its system failed, its queue is full, unspecified.
         192 | 194 | 213 | 255 => Remedy::Again,
         // The center: no such service, coding, number or subscription.
         128..=207 => Remedy::Never,
         // What the other end says: its card is full, its application is busy.
-        208..=254 => Remedy::Elsewhere,
+        208..=254 => Remedy::Absent,
         // Not allowed, not supported, an invalid parameter: its settings are not ours any more.
         302..=305 | 321 | 340 => Remedy::Settings,
         // The card: absent, locked, wrong. Starting over finds out and says so.
@@ -213,7 +217,7 @@ mod tests {
         let remedies = [
             (Code::Message(1), Remedy::Never),
             (Code::Message(17), Remedy::Elsewhere),
-            (Code::Message(27), Remedy::Elsewhere),
+            (Code::Message(27), Remedy::Absent),
             (Code::Message(30), Remedy::Never),
             (Code::Message(42), Remedy::Again),
             (Code::Message(195), Remedy::Never),

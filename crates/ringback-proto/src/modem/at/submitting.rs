@@ -130,7 +130,7 @@ impl Modem {
         let (refused, remedy) = (Failure::Refused(code), code.remedy());
         if given && !code.proves_refusal() {
             self.commands.push_back(Command::Unknown(id));
-        } else if matches!(remedy, Remedy::Never | Remedy::Elsewhere) {
+        } else if matches!(remedy, Remedy::Never | Remedy::Elsewhere | Remedy::Absent) {
             self.fail(id, refused);
         } else {
             self.try_again(id, turn, refused, now);
