@@ -165,12 +165,19 @@ impl Line {
         ledger.waits_no_more(id);
     }
 
+    /// Whether anything may have been heard: not if bearers hold all there is.
+    fn has_left(&self) -> bool {
+        let mut outstanding = self.rings.values().filter(|it| it.outstanding).peekable();
+        outstanding.peek().is_none() || outstanding.any(|it| !it.held)
+    }
+
     /// Gives up, closes and rings again what has become due.
     pub(super) fn tick(&mut self, now: Instant, ledger: &mut Ledger) {
         let over: Vec<ClientId> =
             self.clients.iter().filter(|(_, it)| it.give_up_at <= now).map(|(id, _)| *id).collect();
         let heard_nothing = !over.is_empty();
-        over.into_iter().for_each(|id| self.refuse(id, Refusal::NoAnswer, ledger));
+        let refusal = if self.has_left() { Refusal::NoAnswer } else { Refusal::Unringable };
+        over.into_iter().for_each(|id| self.refuse(id, refusal, ledger));
         if heard_nothing && self.rung_for().next().is_none() {
             self.end_call(CallEnd::Unanswered, ledger);
         }

@@ -230,7 +230,7 @@ fn a_bearer_that_holds_the_last_route_is_counted_and_waited_for() {
         story.arrives(call);
         let told = story.until(60 * call);
         let mut expected: Vec<String> =
-            ["refuse {} RB-NO-ANSWER", "cancel {}"].map(|it| at(60 * call, it, call)).into();
+            ["refuse {} RB-UNRINGABLE", "cancel {}"].map(|it| at(60 * call, it, call)).into();
         if call == 3 {
             expected.insert(0, "135: bearer 0 sinks".to_owned());
         }

@@ -425,8 +425,19 @@ impl Model {
         let it = self.clients.get_mut(&client).expect("a known client");
         assert!(matches!(it.at, At::Queue { .. } | At::Opening(_)), "refuses a {:?}", it.at);
         let over = it.arrived + it.terminal.answer_patience <= now;
-        assert_eq!(over, refusal == Refusal::NoAnswer, "no answer when patience is over");
         it.at = At::Refused(refusal);
+        let line = it.line();
+        if !over {
+            return assert_ne!(refusal, Refusal::NoAnswer, "no answer before patience is over");
+        }
+        let lives = |it: &Ring| {
+            let used_up = it.keys.as_ref().is_some_and(|it| self.consumed.contains(&it.sid));
+            let ttl = Duration::from_secs(it.ttl_seconds.into());
+            now < it.rung + ttl && !used_up && !it.failed && !it.cancelled && !it.undelivered
+        };
+        let heard = |it: &&Ring| it.line() == line && it.handed_on && lives(it);
+        let unsent = refusal == Refusal::Unringable && !self.rings.values().any(|it| heard(&it));
+        assert!(unsent || refusal == Refusal::NoAnswer, "no answer when patience is over");
     }
 
     fn spliced(&mut self, client: ClientId, tunnel: TunnelId, session: SessionId) {
