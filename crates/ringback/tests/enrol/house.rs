@@ -2,8 +2,10 @@
 
 #[path = "../artefacts/mod.rs"]
 mod artefacts;
+#[path = "../ports/mod.rs"]
+mod ports;
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
@@ -11,6 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use artefacts::Folder;
+use ports::free_addresses;
 use ringback_proto::enrolment::Code;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -319,14 +322,4 @@ pub(crate) fn secrets_of(code: &str) -> Result<Vec<String>> {
     let hex: String = parsed.secret.expose().iter().map(|it| format!("{it:02x}")).collect();
     let debug = format!("{:?}", parsed.secret.expose());
     Ok(vec![code.to_owned(), code.replace('-', ""), hex, debug])
-}
-
-/// Addresses that are free; all are held until the last is found.
-fn free_addresses<const N: usize>() -> Result<[SocketAddr; N]> {
-    let held: Vec<TcpListener> = (0..N)
-        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-        .collect::<std::io::Result<_>>()?;
-    let addresses: Vec<SocketAddr> =
-        held.iter().map(TcpListener::local_addr).collect::<std::io::Result<_>>()?;
-    addresses.try_into().ok().context("as many as wanted")
 }

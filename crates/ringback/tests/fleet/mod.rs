@@ -6,6 +6,8 @@
 #[path = "../artefacts/mod.rs"]
 mod artefacts;
 pub mod client;
+#[path = "../ports/mod.rs"]
+mod ports;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
@@ -17,6 +19,7 @@ use anyhow::{Context, Result, ensure};
 use artefacts::Folder;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use ports::free;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -68,7 +71,7 @@ impl Fleet {
             serving.spawn(serve(server, tenant.name));
         }
         let ports = tenants.iter().map(|it| it.terminals).sum::<usize>();
-        let mut free = free_addresses(4 + ports)?.into_iter();
+        let mut free = free(4 + ports)?.into_iter();
         let mut next = || free.next().context("as many as wanted");
         let [http, proxy, dial_back, operator] = [next()?, next()?, next()?, next()?];
         let mut raw = Vec::new();
@@ -370,13 +373,4 @@ async fn answer(mut stream: TcpStream, tenant: &str) -> Option<()> {
     let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
     stream.write_all(answer.as_bytes()).await.ok()?;
     stream.shutdown().await.ok()
-}
-
-/// Addresses that are free; all are held until the last is found.
-fn free_addresses(count: usize) -> Result<Vec<SocketAddr>> {
-    let held: std::io::Result<Vec<std::net::TcpListener>> =
-        (0..count).map(|_| std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect();
-    let addresses: std::io::Result<_> =
-        held?.iter().map(std::net::TcpListener::local_addr).collect();
-    Ok(addresses?)
 }

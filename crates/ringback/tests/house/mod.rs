@@ -4,8 +4,10 @@
 
 #[path = "../artefacts/mod.rs"]
 mod artefacts;
+#[path = "../ports/mod.rs"]
+mod ports;
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -13,6 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use artefacts::Folder;
+pub use ports::free_addresses;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -278,18 +281,4 @@ fn smpp(operator: SocketAddr, system_id: &str) -> String {
         "[[bearer]]\nname = \"sms\"\nkind = \"smpp\"\naddress = \"{operator}\"\n\
          system_id = \"{system_id}\"\npassword_file = \"smpp.password\"\n"
     )
-}
-
-/// Addresses that are free for TCP and UDP; all are held until the last is found.
-pub fn free_addresses<const N: usize>() -> Result<[SocketAddr; N]> {
-    let mut held = Vec::new();
-    while held.len() < N {
-        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let address = tcp.local_addr()?;
-        if let Ok(udp) = UdpSocket::bind(address) {
-            held.push((address, tcp, udp));
-        }
-    }
-    let addresses: Vec<SocketAddr> = held.iter().map(|(address, ..)| *address).collect();
-    addresses.try_into().ok().context("as many as wanted")
 }

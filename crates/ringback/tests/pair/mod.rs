@@ -5,6 +5,8 @@
 
 #[path = "../artefacts/mod.rs"]
 mod artefacts;
+#[path = "../ports/mod.rs"]
+mod ports;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
@@ -15,6 +17,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use artefacts::Folder;
+use ports::free_addresses;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
@@ -311,15 +314,4 @@ async fn echo(stream: TcpStream) -> Seen {
     }
     let _ = to.shutdown().await;
     Seen { octets, whole: true }
-}
-
-/// Addresses that are free for TCP; all are held until the last is found.
-fn free_addresses<const N: usize>() -> Result<[SocketAddr; N]> {
-    let mut held = Vec::new();
-    for _ in 0..N {
-        held.push(std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?);
-    }
-    let addresses = held.iter().map(std::net::TcpListener::local_addr);
-    let addresses: Vec<SocketAddr> = addresses.collect::<std::io::Result<_>>()?;
-    addresses.try_into().ok().context("as many as wanted")
 }

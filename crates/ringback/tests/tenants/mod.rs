@@ -4,6 +4,8 @@
 
 #[path = "../artefacts/mod.rs"]
 mod artefacts;
+#[path = "../ports/mod.rs"]
+mod ports;
 
 use std::future::Future;
 use std::io::Write;
@@ -15,6 +17,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use artefacts::Folder;
+use ports::free_addresses;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
@@ -289,13 +292,4 @@ async fn answer(mut stream: TcpStream) -> Option<()> {
         std::future::pending::<()>().await;
     }
     stream.shutdown().await.ok()
-}
-
-/// Addresses that are free; all are held until the last is found.
-fn free_addresses<const N: usize>() -> Result<[SocketAddr; N]> {
-    let held: std::io::Result<Vec<std::net::TcpListener>> =
-        (0..N).map(|_| std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect();
-    let addresses: std::io::Result<Vec<SocketAddr>> =
-        held?.iter().map(std::net::TcpListener::local_addr).collect();
-    addresses?.try_into().ok().context("as many as wanted")
 }
