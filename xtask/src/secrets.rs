@@ -16,6 +16,9 @@ use crate::target;
 /// The secret that every search must find.
 const PLANTED: &str = "70616e74656420736563726574";
 
+/// A shorter secret would be found in words that tell none, as `secret` is in `secret_file`.
+const SECRET_OCTETS: usize = 8;
+
 /// How all call numbers of the tests begin.
 const CALL_NUMBER: &[u8] = b"15550100";
 
@@ -37,6 +40,9 @@ pub(crate) fn search() -> Result<()> {
     let (mut files, mut secrets) = (Vec::new(), BTreeSet::new());
     gather(&folder(), &mut files, &mut secrets).context("run `cargo xtask test` first")?;
     ensure!(!files.is_empty() && !secrets.is_empty(), "nothing was kept to be searched");
+
+    let plain = secrets.iter().filter(|it| it.len() < SECRET_OCTETS).count();
+    ensure!(plain == 0, "{plain} of the tests' secrets are words too short to be searched for");
 
     let forms = AhoCorasick::new(secrets.iter().flat_map(|it| forms(it)))?;
     let planted = [b"log line with ".to_vec(), unhex(PLANTED).context("hex")?].concat();

@@ -16,6 +16,8 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+/// Of both accounts; no word that stands in a configuration without being a password.
+const PASSWORD: &str = "canary-of-node";
 const SERVICE: &str = "id = 1\nport = 80\nhttp = true\n";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -124,7 +126,7 @@ async fn empty() -> Result<Option<House>> {
     let mut house = House::empty().await?;
     [house.other] = free_addresses()?;
     let password = house.path("node.password");
-    std::fs::write(&password, "secret")?;
+    std::fs::write(&password, PASSWORD)?;
     std::fs::set_permissions(&password, std::fs::Permissions::from_mode(0o600))?;
     let (one, other) = (house.operator, house.other);
     let table = |system_id: &str| {
@@ -147,7 +149,11 @@ async fn start(house: &House, at: SocketAddr, faults: &[(&str, &str)]) -> Result
     let script = "../ringback-bearer/tests/peers/node_center.js";
     let mut command = Command::new("node");
     command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(script)).arg(at.port().to_string());
-    command.env("NODE_PATH", modules()?).env("TELL", "1").envs(faults.iter().copied());
+    command
+        .env("NODE_PATH", modules()?)
+        .env("TELL", "1")
+        .env("PASSWORD", PASSWORD)
+        .envs(faults.iter().copied());
     let center = command.stdin(Stdio::null()).stdout(log).kill_on_drop(true).spawn()?;
     house.says("center", "listening", listening + 1).await?;
     Ok(center)

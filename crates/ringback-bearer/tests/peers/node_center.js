@@ -5,15 +5,17 @@
 // RATE=50                           submissions of one session in a second, then ESME_RTHROTTLED
 // THROTTLE=2 LOSE=1 DOUBLE=1        how many are throttled, then lost, then delivered twice, at first
 // TELL=1                            tells what becomes of each message, one JSON object a line
+// PASSWORD=secret                   of both accounts
 // TLS_KEY=key.pem TLS_CERT=cert.pem speaks TLS
 
 'use strict';
 const fs = require('fs');
 const smpp = require('smpp');
 
+const password = process.env.PASSWORD || 'secret';
 const ACCOUNTS = {
-  public: { password: 'secret', prefix: '70707' },
-  private: { password: 'secret', prefix: '1555' },
+  public: { password, prefix: '70707' },
+  private: { password, prefix: '1555' },
 };
 const RATE = Number(process.env.RATE || 0);
 const TELL = process.env.TELL === '1';
