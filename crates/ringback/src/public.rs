@@ -107,7 +107,8 @@ impl House {
 enum Happening {
     /// A client has named its terminal and is held.
     ClientArrived { event: Event, client: Held },
-    /// A tunnel has said a whole hello.
+    /// A tunnel has said a whole hello, or has come back from a session and can serve another: from
+    /// now on it takes orders.
     TunnelArrived { event: Event, tunnel: TunnelId, orders: mpsc::Sender<Order> },
     /// A bearer has done what it can for a ring.
     RingEnded { ring: RingId, event: Option<Event> },
@@ -454,12 +455,12 @@ impl Role {
                 if let Event::TunnelLost { tunnel } = &event {
                     self.tunnels.remove(tunnel);
                 }
-                if let Event::ClientLeft { client } | Event::SpliceEnded { client, .. } = &event {
-                    self.clients.remove(client);
-                }
                 event
             }
         };
+        if let Event::ClientLeft { client } | Event::SpliceEnded { client, .. } = &event {
+            self.clients.remove(client);
+        }
         self.switchboard.handle_event(event, clock::now());
     }
 
@@ -561,7 +562,7 @@ impl Role {
         let verdict = Verdict::Joined { tunnel, taken, paired };
         let Some(held) = held.filter(|it| it.verdicts.try_send(verdict).is_ok()) else {
             // It has gone, and so does the tunnel, to which nobody can give orders any more.
-            let event = Event::SpliceEnded { client, tunnel };
+            let event = Event::SpliceEnded { client, tunnel, back: None };
             return self.switchboard.handle_event(event, clock::now());
         };
         let bound = ToPrivate::Bound { session, caller: held.caller.clone() };

@@ -132,7 +132,7 @@ async fn hold(house: Arc<House>, from: SocketAddr, guest: Guest, session: Sessio
                 () = join(&house, stream, (wish.protocol, telling), talk, &paired, session) => {}
                 () = cut.cancelled() => info!("session cut: its terminal was revoked"),
             }
-            Event::SpliceEnded { client, tunnel }
+            Event::SpliceEnded { client, tunnel, back: None }
         }
         Waited::Refused(refusal) => {
             info!(code = refusal.code(), "client refused");
@@ -218,7 +218,9 @@ async fn leave(client: ClientId, told: &mut mpsc::Receiver<Verdict>) -> Event {
     told.close();
     while let Some(verdict) = told.recv().await {
         match verdict {
-            Verdict::Joined { tunnel, .. } => return Event::SpliceEnded { client, tunnel },
+            Verdict::Joined { tunnel, .. } => {
+                return Event::SpliceEnded { client, tunnel, back: None };
+            }
             Verdict::Refused(_) | Verdict::Ring(_) => {}
         }
     }
