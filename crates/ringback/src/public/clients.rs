@@ -280,7 +280,7 @@ mod tests {
     use ringback_proto::hello::{Hello, Outcome, confirm_private};
     use ringback_proto::secret::Secret;
     use ringback_proto::switchboard::{
-        BearerId, Command, PublicKey, RoutePlan, Switchboard, Terminal,
+        BearerId, Command, PublicKey, RoutePlan, Spares, Switchboard, Terminal,
     };
     use ringback_proto::terminal::{ServiceId, TenantName};
     use tokio::sync::oneshot;
@@ -336,7 +336,7 @@ mod tests {
             routes: vec![RoutePlan { bearer: BearerId(0), patience: Duration::from_secs(30) }],
             answer_patience: Duration::from_secs(60),
             linger: Duration::ZERO,
-            spares: 0,
+            spares: Spares::fixed(0),
             waiting: 1,
         };
         let event = Event::ClientArrived {
