@@ -180,9 +180,9 @@ impl Intruder {
     ) -> Result<(Talk, Outcome)> {
         let (mut talk, _) = self.dialed_back(terminal, service, true).await?;
         let (session, service, caller) = (SessionId(7), ServiceId(service), lee(level)?);
-        talk.say(&ToPrivate::Open { session, service, caller }.encode()?).await?;
+        talk.say(&ToPrivate::Open { session, bare: false, service, caller }.encode()?).await?;
         match timeout(PATIENCE, talk.frame(ToPublic::decode)).await?? {
-            ToPublic::Opened(outcome) => Ok((talk, outcome)),
+            ToPublic::Opened { outcome, bare: _ } => Ok((talk, outcome)),
             ToPublic::Pong => bail!("a pong that nobody asked for"),
         }
     }
@@ -248,7 +248,7 @@ impl Drop for Intruder {
 /// Binds a tunnel, whatever its hello has said.
 pub async fn bound(mut talk: Talk) -> Result<Carrier> {
     let (session, caller) = (SessionId(7), lee(Level::EndToEnd)?);
-    talk.say(&ToPrivate::Bound { session, caller }.encode()?).await?;
+    talk.say(&ToPrivate::Bound { session, bare: false, caller }.encode()?).await?;
     Ok(talk.into())
 }
 
