@@ -18,11 +18,11 @@ thread_local! {
 
 /// A buffer that is lent. What others have left in it is still there: only what was written to it
 /// may be read.
-pub struct Buffer(Box<[u8]>);
+pub(crate) struct Buffer(Box<[u8]>);
 
 impl Buffer {
     /// Lends a large one if there is one, or else a small one.
-    pub fn lend() -> Self {
+    pub(crate) fn lend() -> Self {
         if LARGE_BUFFERS <= LENT.fetch_add(1, Ordering::Relaxed) {
             LENT.fetch_sub(1, Ordering::Relaxed);
             return Self(vec![0; SMALL_OCTETS].into_boxed_slice());

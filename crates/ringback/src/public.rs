@@ -107,7 +107,8 @@ impl House {
 enum Happening {
     /// A client has named its terminal and is held.
     ClientArrived { event: Event, client: Held },
-    /// A tunnel has said a whole hello.
+    /// A tunnel has said a whole hello, or has come back from a session and can serve another: from
+    /// now on it takes orders.
     TunnelArrived { event: Event, tunnel: TunnelId, orders: mpsc::Sender<Order> },
     /// A bearer has done what it can for a ring.
     RingEnded { ring: RingId, event: Option<Event> },
@@ -119,8 +120,6 @@ enum Happening {
     Turned { kid: Kid, turned: Result<(SealingKey, u64), KeyFault> },
     /// The keyring has changed: everything is to be read again, and the sender dropped.
     Reread(oneshot::Sender<()>),
-    /// A session has ended, and its tunnel waits for orders again.
-    TunnelBack { event: Event, tunnel: TunnelId, orders: mpsc::Sender<Order> },
     /// Anything that only the switchboard must know.
     Told(Event),
 }
@@ -463,26 +462,17 @@ impl Role {
             Happening::Turned { kid, turned } => return self.turned(kid, turned),
             // The role's loop has it, where the files are.
             Happening::Reread(_) => return,
-            Happening::TunnelBack { event, tunnel, orders } => {
-                self.tunnels.insert(tunnel, orders);
-                self.forget_client(&event);
-                event
-            }
             Happening::Told(event) => {
                 if let Event::TunnelLost { tunnel } = &event {
                     self.tunnels.remove(tunnel);
                 }
-                self.forget_client(&event);
                 event
             }
         };
-        self.switchboard.handle_event(event, clock::now());
-    }
-
-    fn forget_client(&mut self, event: &Event) {
-        if let Event::ClientLeft { client } | Event::SpliceEnded { client, .. } = event {
+        if let Event::ClientLeft { client } | Event::SpliceEnded { client, .. } = &event {
             self.clients.remove(client);
         }
+        self.switchboard.handle_event(event, clock::now());
     }
 
     /// A client may have looked its terminal up just before a reload: what is in the directory by
@@ -583,7 +573,7 @@ impl Role {
         let verdict = Verdict::Joined { tunnel, taken, paired };
         let Some(held) = held.filter(|it| it.verdicts.try_send(verdict).is_ok()) else {
             // It has gone, and so does the tunnel, to which nobody can give orders any more.
-            let event = Event::SpliceEnded { client, tunnel };
+            let event = Event::SpliceEnded { client, tunnel, back: None };
             return self.switchboard.handle_event(event, clock::now());
         };
         let binding = Binding { session, caller: held.caller.clone(), bare: held.bare };

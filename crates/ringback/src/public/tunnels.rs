@@ -58,7 +58,7 @@ pub(super) async fn serve(house: Arc<House>, stream: TcpStream, from: SocketAddr
 /// Has a tunnel whose session has ended wait for orders again.
 pub(super) async fn resume(house: &Arc<House>, event: Event, tunnel: TunnelId, talk: Talk) {
     let (orders, ordered) = mpsc::channel(ORDERS);
-    let back = Happening::TunnelBack { event, tunnel, orders };
+    let back = Happening::TunnelArrived { event, tunnel, orders };
     // Without a role nobody orders anything any more, which ends the tunnel.
     let _ = house.happenings.send(back).await;
     let staff = house.clone();

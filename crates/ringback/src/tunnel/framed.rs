@@ -13,12 +13,10 @@ use ringback_proto::frame::{self, BadFrame, END, ENDED_OCTETS, HEAD_OCTETS};
 use ringback_proto::limits::SESSION_FRAME_OCTETS;
 use rustix::net::SendFlags;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::{Talk, Tunnel};
 use crate::limits::{FAREWELL_PATIENCE, SEALED_OCTETS};
-use crate::socket;
 use crate::splice::{Leg, Pipe};
 
 /// One session's octets in a tunnel.

@@ -192,7 +192,7 @@ mod tests {
                 let reading = async {
                     let mut records = Records::new(other);
                     for octets in [5, 6, 305] {
-                        let mut read = Vec::new();
+                        let mut read: Vec<u8> = Vec::new();
                         while read.len() < octets {
                             let mut place = vec![0; room];
                             let some = records.read(&mut place).await.unwrap();

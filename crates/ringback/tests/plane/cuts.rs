@@ -4,7 +4,6 @@ use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use ringback::splice::Leg;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::loopback::{Chain, Proxies};
@@ -30,11 +29,12 @@ async fn a_cut_stream_never_looks_complete() {
         let octets: Vec<u8> = (0..chance.below(400_000)).map(|it| ((it * 31) >> 3) as u8).collect();
         let at = chance.below(octets.len() as u64 + 1) as usize;
         let cut = [Cut::Nobody, Cut::Sender, Cut::Path, Cut::Proxies][chance.below(4) as usize];
-        let upwards = chance.below(2) == 0;
-        let what = format!("seed {SEED:#x}, transfer {transfer}, {cut:?} at {at}, {upwards}");
+        let (upwards, bare) = (chance.below(2) == 0, chance.below(2) == 0);
+        let what =
+            format!("seed {SEED:#x}, transfer {transfer}, {cut:?} at {at}, up {upwards}, bare {bare}");
 
         let mut received = Vec::new();
-        match carry(&proxies, &octets, at, cut, upwards, &mut received).await {
+        match carry(&proxies, &octets, at, cut, (upwards, bare), &mut received).await {
             Ok(()) => {
                 assert!(received == octets, "{what}: complete with {} octets", received.len());
                 whole += 1;
@@ -54,7 +54,7 @@ async fn carry(
     octets: &[u8],
     at: usize,
     cut: Cut,
-    upwards: bool,
+    (upwards, bare): (bool, bool),
     received: &mut Vec<u8>,
 ) -> std::io::Result<()> {
     let (private, public) = proxies.tunnel().await;
@@ -64,8 +64,8 @@ async fn carry(
         Cut::Path => Some(writing.socket().as_fd().try_clone_to_owned()?),
         Cut::Nobody | Cut::Sender | Cut::Proxies => None,
     };
-    let chain = Chain::over((private, public), Duration::from_secs(60)).await;
-    let Chain { client, terminal, mut splices } = chain;
+    let chain = Chain::over((private, public), bare, Duration::from_secs(60)).await;
+    let Chain { client, terminal, mut splices, .. } = chain;
     let (mut sender, mut receiver) = if upwards { (client, terminal) } else { (terminal, client) };
 
     let sending = async move {
