@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::chance::Chance;
 use crate::loopback::{Chain, Proxies};
 
 const TRANSFERS: u64 = 1_000;
@@ -98,16 +99,4 @@ async fn carry(
     };
     let ((), result) = tokio::join!(sending, receiving);
     result
-}
-
-/// Splitmix64: the same chances for the same seed.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound
-    }
 }

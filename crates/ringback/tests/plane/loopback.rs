@@ -47,7 +47,14 @@ impl Proxies {
 
     /// The private proxy's end and the public proxy's.
     pub(crate) async fn tunnel(&self) -> (Tunnel, Tunnel) {
-        let (dialed, accepted) = pair().await;
+        self.tunnel_between(pair().await).await
+    }
+
+    /// The same, of a connection that whoever is on the path has made.
+    pub(crate) async fn tunnel_between(
+        &self,
+        (dialed, accepted): (TcpStream, TcpStream),
+    ) -> (Tunnel, Tunnel) {
         let (dialed, (_, accepted)) = tokio::try_join!(
             self.dialer.dial(dialed, self.public.public_key(), Asks::DialBack),
             self.acceptor.accept(accepted)
@@ -76,7 +83,7 @@ impl Chain {
             ((framed(private, bare), framed(public, bare)), pair().await);
         let (mut connected, terminal) = pair().await;
         let mut splices = JoinSet::new();
-        let (back, mut tunnels) = mpsc::channel(2);
+        let (back, tunnels) = mpsc::channel(2);
         let (mut private, mut public, other) = (private, public, back.clone());
         splices.spawn(async move {
             let ended = splice(&mut held, &mut public, idle, &Tally::default(), &Assumed).await;
