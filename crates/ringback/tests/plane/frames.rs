@@ -93,6 +93,14 @@ async fn a_frame_that_is_longer_than_any_may_be_cuts_the_session() {
 }
 
 #[tokio::test]
+async fn a_session_that_we_have_not_ended_leaves_no_tunnel() {
+    let (mut private, public) = Proxies::new().tunnel().await;
+    private.write_all(&frame::END).await.unwrap();
+    private.flush().await.unwrap();
+    assert!(framed(public, false).into_talk().await.is_err());
+}
+
+#[tokio::test]
 async fn octets_after_a_session_leave_no_tunnel() {
     // The inner TLS has ended both ways; the other end says more outside of it.
     let (mut private, public) = Proxies::new().tunnel().await;
