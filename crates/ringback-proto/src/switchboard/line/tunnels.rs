@@ -228,6 +228,11 @@ impl Line {
         };
         let late: Vec<TunnelId> =
             self.tunnels.iter().filter(|(_, it)| late(it)).map(|(id, _)| *id).collect();
+        // What has gone silent between both proxies has for the others too: a client that has waited
+        // for one of them must not wait for each of them in turn.
+        if !late.is_empty() {
+            self.close_standbys(ledger);
+        }
         for tunnel in late {
             ledger.commands.push_back(Command::Close { tunnel });
             self.tunnel_lost(tunnel, now, ledger);
