@@ -37,6 +37,7 @@ use crate::limits::{EVENTS, INCOMPLETE_PER_NETWORK, RATCHET_CHECK, SEQUENCE_CHEC
 use crate::reload::Reload;
 use crate::state::{self, Sequences};
 use crate::tunnel::{Acceptor, Framed, Identity};
+use crate::workers::{Desks, Workers};
 use crate::{clock, journal};
 
 mod armed;
@@ -82,6 +83,8 @@ struct House {
     seats: Arc<Semaphore>,
     /// Where somebody has logged in from.
     armed: Armed,
+    /// Where clients and tunnels are accepted, and stay.
+    workers: Desks,
 }
 
 impl House {
@@ -189,7 +192,8 @@ pub async fn run(
     let (purse, written) =
         Purse::open(&config.state, config.budget.rules.clone()).with_context(state)?;
     gate::self_test(&config.directory).await?;
-    let listeners = listeners::bind(&config)?;
+    let listeners = listeners::bind(&config, config.workers)?;
+    let workers = Workers::start(config.workers).context("cannot start threads")?;
     let files = files::Files::divide();
     let tasks = TaskTracker::new();
     tasks.spawn(journal::sync(written));
@@ -218,6 +222,7 @@ pub async fn run(
         lobby: Arc::new(Lobby::new(files.incomplete, INCOMPLETE_PER_NETWORK)),
         seats: Arc::new(Semaphore::new(files.clients)),
         armed: Armed::default(),
+        workers: workers.desks().clone(),
     });
     let (raw_ports, zone) = listeners.open(&house, files);
     let mut changing = Changing::new(config.keyring, config.ratchet);
@@ -249,6 +254,7 @@ pub async fn run(
     if tokio::time::timeout(config.grace, tasks.wait()).await.is_err() {
         info!("sessions were cut at the end of the grace period");
     }
+    workers.end().await;
     Ok(())
 }
 

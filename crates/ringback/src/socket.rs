@@ -6,6 +6,7 @@
 //! idle limit.
 
 use std::io;
+use std::os::fd::AsFd;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
@@ -20,6 +21,14 @@ pub fn tune(stream: &TcpStream) -> io::Result<()> {
         .with_interval(limits::KEEPALIVE_AGAIN)
         .with_retries(limits::KEEPALIVE_TRIES);
     SockRef::from(stream).set_tcp_keepalive(&keepalive)
+}
+
+/// Has the runtime that this is called on, and no other, wake whoever waits for the socket.
+pub fn move_here(stream: &mut TcpStream) -> io::Result<()> {
+    let same = std::net::TcpStream::from(stream.as_fd().try_clone_to_owned()?);
+    // The old one is only forgotten: an open connection is not closed by closing one of two.
+    *stream = TcpStream::from_std(same)?;
+    Ok(())
 }
 
 /// From now on the socket is reset when it is dropped, however that comes about.

@@ -211,8 +211,11 @@ async fn wait(
         };
         match verdict {
             Some(Verdict::Joined { tunnel, taken, paired }) => {
-                if let Ok(Ok(framed)) = timeout(ANSWER_PATIENCE, taken).await {
-                    return ControlFlow::Break(Waited::Joined { tunnel, framed, paired });
+                if let Ok(Ok(mut framed)) = timeout(ANSWER_PATIENCE, taken).await {
+                    if framed.move_here().is_ok() {
+                        return ControlFlow::Break(Waited::Joined { tunnel, framed, paired });
+                    }
+                    framed.reset();
                 }
                 debug!("tunnel lost before it was joined");
                 let event = Event::SpliceFailed { client, tunnel };
