@@ -158,7 +158,9 @@ pub async fn run(
         complain_at: None,
     };
     info!(role = "private", terminals = config.subscriptions.len(), "ready");
-    role.run(&mut reload, &stop).await;
+    // A task, and not what the runtime itself runs: that is woken by a system call each time.
+    let runs = tasks.spawn(async move { role.run(&mut reload, &stop).await });
+    runs.await.context("the role has failed")?;
 
     tasks.close();
     if tokio::time::timeout(config.grace, tasks.wait()).await.is_err() {

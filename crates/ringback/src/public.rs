@@ -4,8 +4,6 @@
 //! commands is done. Nothing here waits: whatever takes time is a task that reports back.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -18,7 +16,7 @@ use ringback_proto::enrolment::Word;
 use ringback_proto::hello::{Answer, Caller, SessionId, ToPrivate};
 use ringback_proto::refusal::Refusal;
 use ringback_proto::switchboard::{
-    ClientId, Command, Event, Paired, PublicKey, RingId, Room, Switchboard, TunnelId,
+    ClientId, Command, Event, Paired, RingId, Room, Switchboard, TunnelId,
 };
 use ringback_proto::terminal::Callee;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -31,7 +29,6 @@ use crate::config::{
 };
 use crate::control::server::{self as control, Desk as ControlDesk, Wish};
 use crate::gate::{self, Gate};
-use crate::keyring::Keyring;
 use crate::keys::KeyFault;
 use crate::limits::{EVENTS, INCOMPLETE_PER_NETWORK, RATCHET_CHECK, SEQUENCE_CHECK, TRIALS_ASKED};
 use crate::reload::Reload;
@@ -45,6 +42,7 @@ mod clients;
 mod doorway;
 mod enrolment;
 mod files;
+mod fixed;
 mod keyed;
 mod knocks;
 mod listeners;
@@ -57,6 +55,7 @@ mod tunnels;
 
 use armed::{Armed, Port};
 use enrolment::Desk;
+use fixed::{FIXED, Fixed};
 use listeners::RawPorts;
 use lobby::Lobby;
 use proving::Changing;
@@ -248,7 +247,9 @@ pub async fn run(
         house: house.clone(),
     };
     info!(role = "public", terminals = config.directory.terminals().count(), "ready");
-    role.run(&mut reload, &stop).await;
+    // A task, and not what the runtime itself runs: that is woken by a system call each time.
+    let runs = tasks.spawn(async move { role.run(&mut reload, &stop).await });
+    runs.await.context("the role has failed")?;
 
     tasks.close();
     if tokio::time::timeout(config.grace, tasks.wait()).await.is_err() {
@@ -304,37 +305,6 @@ fn access<'a>(
 /// Takes what comes back to the public proxy's own number, so that the operator need not keep it.
 async fn ignore(mut receiver: Receiver) {
     while receiver.hear().await.is_some() {}
-}
-
-/// What [`Fixed`] holds.
-const FIXED: &str = "identity, addresses, state, keyring, ratchet and bearers";
-
-/// What a running role cannot change: it is bound, or others know us by it.
-#[derive(PartialEq)]
-struct Fixed {
-    identity: PublicKey,
-    addresses: [Vec<SocketAddr>; 6],
-    state: PathBuf,
-    keyring: Option<Keyring>,
-    ratchet: Duration,
-    bearers: Vec<String>,
-}
-
-impl Fixed {
-    fn of(config: &PublicConfig) -> Self {
-        let responder = config.responder.as_ref().map(|it| it.listen.clone()).unwrap_or_default();
-        let PublicConfig { dial_back, announce, http, tls, proxy, .. } = config;
-        let [dial_back, announce, http, tls, proxy] =
-            [dial_back, announce, http, tls, proxy].map(Clone::clone);
-        Self {
-            identity: *config.identity.public_key(),
-            addresses: [dial_back, announce, http, tls, proxy, responder],
-            state: config.state.clone(),
-            keyring: config.keyring.clone(),
-            ratchet: config.ratchet,
-            bearers: config.bearers.keys().cloned().collect(),
-        }
-    }
 }
 
 struct Role {

@@ -13,14 +13,16 @@ use tokio::net::TcpStream;
 
 use crate::limits;
 
-/// Sends small writes at once, and has the kernel find out when the other end is gone.
-pub fn tune(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
+/// Sends small writes at once, and has the kernel find out when the other end is gone. What is
+/// accepted from a listener that is tuned is tuned from the start.
+pub fn tune<'a>(socket: impl Into<SockRef<'a>>) -> io::Result<()> {
+    let socket = socket.into();
+    socket.set_tcp_nodelay(true)?;
     let keepalive = TcpKeepalive::new()
         .with_time(limits::KEEPALIVE_AFTER)
         .with_interval(limits::KEEPALIVE_AGAIN)
         .with_retries(limits::KEEPALIVE_TRIES);
-    SockRef::from(stream).set_tcp_keepalive(&keepalive)
+    socket.set_tcp_keepalive(&keepalive)
 }
 
 /// Has the runtime that this is called on, and no other, wake whoever waits for the socket.

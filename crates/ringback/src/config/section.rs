@@ -197,7 +197,7 @@ impl<'a> Section<'a> {
         Duration::from_secs(self.number(key, least, most, default))
     }
 
-    /// How many threads carry sessions: one a core, unless given.
+    /// How many threads carry sessions.
     pub fn workers(&mut self) -> usize {
         let (most, usual) = (WORKERS as u64, workers::usual());
         usize::try_from(self.number("workers", 1, most, usual as u64)).unwrap_or(usual)

@@ -27,6 +27,7 @@ use crate::config::{Directory, PublicConfig, ResponderConfig};
 use crate::ingress::Listening;
 use crate::limits::{ACCEPT_PAUSE, BACKLOG, STRANGERS_PER_NETWORK};
 use crate::responder::Responder;
+use crate::socket as tuning;
 
 /// Every socket of the role, bound and not yet accepted from by anybody.
 #[derive(Debug)]
@@ -118,7 +119,7 @@ impl Listeners {
     ) -> (RawPorts, Option<watch::Sender<Arc<Zone>>>) {
         for (bound, listening) in self.named {
             for (worker, listener) in each(house, bound) {
-                let door = Door::Named(listening.clone());
+                let door = Door::Named(listening);
                 let accepts = clients(listener, door, house.clone(), house.stop.clone());
                 house.tasks.spawn_on(accepts, worker);
             }
@@ -237,7 +238,10 @@ fn listen(key: &str, address: SocketAddr, workers: usize) -> anyhow::Result<Boun
         while sockets.len() < workers {
             sockets.push(socket(address, Type::STREAM, Protocol::TCP, true)?);
         }
-        sockets.iter().try_for_each(|it| it.listen(BACKLOG))?;
+        for socket in &sockets {
+            tuning::tune(socket)?;
+            socket.listen(BACKLOG)?;
+        }
         info!(listener = key, %address, "listening");
         io::Result::Ok(sockets.into_iter().map(Into::into).collect())
     };
@@ -257,4 +261,53 @@ fn socket(address: SocketAddr, kind: Type, protocol: Protocol, shared: bool) -> 
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn loopback() -> [SocketAddr; 2] {
+        [([127, 0, 0, 1], 0).into(), ([0, 0, 0, 0, 0, 0, 0, 1], 0).into()]
+    }
+
+    #[test]
+    fn each_worker_has_a_socket_on_the_same_port_and_every_connection_comes_to_one() {
+        for address in loopback() {
+            let bound = listen("test", address, 3).unwrap();
+            let addresses: BTreeSet<_> = bound.iter().map(|it| it.local_addr().unwrap()).collect();
+            assert_eq!((bound.len(), addresses.len()), (3, 1));
+            let port = *addresses.first().unwrap();
+            let clients: Vec<_> = (0..64).map(|_| net::TcpStream::connect(port).unwrap()).collect();
+            let accepted: Vec<usize> =
+                bound.iter().map(|it| std::iter::from_fn(|| it.accept().ok()).count()).collect();
+            assert_eq!(accepted.iter().sum::<usize>(), clients.len());
+            assert!(accepted.iter().all(|it| 0 < *it), "{accepted:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_somebody_listens_on_is_shared_with_nobody() {
+        let [address, _] = loopback();
+        let theirs = listen("theirs", address, 2).unwrap();
+        let taken = theirs[0].local_addr().unwrap();
+        for workers in [1, 2] {
+            let fault = listen("ours", taken, workers).unwrap_err();
+            assert!(fault.to_string().starts_with("RB-BIND"), "{fault:#}");
+        }
+    }
+
+    #[test]
+    fn what_is_accepted_is_prompt_and_watched() {
+        let [address, _] = loopback();
+        let bound = listen("test", address, 1).unwrap();
+        let _client = net::TcpStream::connect(bound[0].local_addr().unwrap()).unwrap();
+        let (accepted, _) = bound[0].accept().unwrap();
+        let accepted = socket2::SockRef::from(&accepted);
+        assert!(accepted.tcp_nodelay().unwrap() && accepted.keepalive().unwrap());
+        assert_eq!(accepted.tcp_keepalive_time().unwrap(), crate::limits::KEEPALIVE_AFTER);
+        assert_eq!(accepted.linger().unwrap(), None);
+    }
 }
