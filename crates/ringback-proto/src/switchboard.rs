@@ -33,7 +33,7 @@ use probe::{Aim, Probes};
 pub use call::{Call, CallEnd};
 pub use paired::Paired;
 pub use progress::Progress;
-pub use record::{BearerId, PublicKey, RoutePlan, Terminal};
+pub use record::{BearerId, PublicKey, RoutePlan, Spares, Terminal};
 pub use room::Room;
 pub use standings::Way;
 
@@ -170,12 +170,15 @@ pub enum Event {
         /// The tunnel.
         tunnel: TunnelId,
     },
-    /// A splice has ended, and its client and its tunnel with it.
+    /// A splice has ended, and its client with it.
     SpliceEnded {
         /// The client.
         client: ClientId,
         /// The tunnel.
         tunnel: TunnelId,
+        /// The splice's proof, if both directions came to their end and the tunnel can serve another
+        /// session; the tunnel still takes orders then. Without it, the tunnel has ended too.
+        back: Option<Paired>,
     },
     /// A terminal's keys are worth nothing any more: nobody is rung, joined or served by them.
     Revoke {
@@ -476,9 +479,20 @@ impl Switchboard {
                 };
                 self.at(id, now, act);
             }
-            Event::SpliceEnded { client, tunnel } => {
+            Event::SpliceEnded { client, tunnel, back: None } => {
                 let Some(&id) = self.ledger.tunnels.get(&tunnel) else { return };
-                self.at(id, now, |line, ledger| drop(line.unsplice(client, tunnel, ledger)));
+                self.at(id, now, |line, ledger| line.splice_ended((client, tunnel), now, ledger));
+            }
+            Event::SpliceEnded { client, tunnel, back: Some(paired) } => {
+                // Its line may have been revoked, or its session cut, in this very moment.
+                let Some(&id) = self.ledger.tunnels.get(&tunnel) else {
+                    return self.ledger.commands.push_back(Command::Close { tunnel });
+                };
+                let stopping = self.stopping;
+                let act = |line: &mut Line, ledger: &mut Ledger| {
+                    line.tunnel_returned((client, tunnel), paired, stopping, now, ledger);
+                };
+                self.at(id, now, act);
             }
             Event::Revoke { kid } => {
                 let ids: Vec<LineId> =
@@ -538,6 +552,7 @@ impl Switchboard {
     fn at(&mut self, id: LineId, now: Instant, act: impl FnOnce(&mut Line, &mut Ledger)) {
         let Some(line) = self.lines.get_mut(&id) else { return };
         let before = line.poll_timeout();
+        line.note_demand(now);
         act(line, &mut self.ledger);
         line.settle(now, &mut self.ledger);
 

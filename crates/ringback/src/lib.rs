@@ -31,8 +31,10 @@ pub mod ring;
 pub mod prompt;
 pub mod reload;
 
+mod buffer;
 mod clock;
 mod control;
 mod fading;
 mod journal;
 mod state;
+mod workers;

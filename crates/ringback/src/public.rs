@@ -4,8 +4,6 @@
 //! commands is done. Nothing here waits: whatever takes time is a task that reports back.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -18,7 +16,7 @@ use ringback_proto::enrolment::Word;
 use ringback_proto::hello::{Answer, Caller, SessionId, ToPrivate};
 use ringback_proto::refusal::Refusal;
 use ringback_proto::switchboard::{
-    ClientId, Command, Event, Paired, PublicKey, RingId, Room, Switchboard, TunnelId,
+    ClientId, Command, Event, Paired, RingId, Room, Switchboard, TunnelId,
 };
 use ringback_proto::terminal::Callee;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -31,12 +29,12 @@ use crate::config::{
 };
 use crate::control::server::{self as control, Desk as ControlDesk, Wish};
 use crate::gate::{self, Gate};
-use crate::keyring::Keyring;
 use crate::keys::KeyFault;
 use crate::limits::{EVENTS, INCOMPLETE_PER_NETWORK, RATCHET_CHECK, SEQUENCE_CHECK, TRIALS_ASKED};
 use crate::reload::Reload;
 use crate::state::{self, Sequences};
-use crate::tunnel::{Acceptor, Identity, Talk};
+use crate::tunnel::{Acceptor, Framed, Identity};
+use crate::workers::{Desks, Workers};
 use crate::{clock, journal};
 
 mod armed;
@@ -44,6 +42,7 @@ mod clients;
 mod doorway;
 mod enrolment;
 mod files;
+mod fixed;
 mod keyed;
 mod knocks;
 mod listeners;
@@ -56,6 +55,7 @@ mod tunnels;
 
 use armed::{Armed, Port};
 use enrolment::Desk;
+use fixed::{FIXED, Fixed};
 use listeners::RawPorts;
 use lobby::Lobby;
 use proving::Changing;
@@ -82,6 +82,8 @@ struct House {
     seats: Arc<Semaphore>,
     /// Where somebody has logged in from.
     armed: Armed,
+    /// Where clients and tunnels are accepted, and stay.
+    workers: Desks,
 }
 
 impl House {
@@ -107,7 +109,8 @@ impl House {
 enum Happening {
     /// A client has named its terminal and is held.
     ClientArrived { event: Event, client: Held },
-    /// A tunnel has said a whole hello.
+    /// A tunnel has said a whole hello, or has come back from a session and can serve another: from
+    /// now on it takes orders.
     TunnelArrived { event: Event, tunnel: TunnelId, orders: mpsc::Sender<Order> },
     /// A bearer has done what it can for a ring.
     RingEnded { ring: RingId, event: Option<Event> },
@@ -129,6 +132,8 @@ enum Happening {
 struct Held {
     id: ClientId,
     caller: Caller,
+    /// Its service's octets are encrypted end to end already.
+    bare: bool,
     /// The terminal's address that it rings by itself, if it does.
     rings: Option<Callee>,
     /// Holds one, beside the signals that the client sends by itself: the next is given only after
@@ -142,7 +147,7 @@ struct Held {
 #[derive(Debug)]
 enum Verdict {
     /// It is joined to a tunnel, which is handed over on this channel once it carries the session.
-    Joined { tunnel: TunnelId, taken: oneshot::Receiver<Talk>, paired: Paired },
+    Joined { tunnel: TunnelId, taken: oneshot::Receiver<Framed>, paired: Paired },
     /// It is told why not.
     Refused(Refusal),
     /// It is not over yet: the client sends a signal by itself, as these octets say.
@@ -158,10 +163,19 @@ enum Order {
     Say(Vec<u8>),
     /// Say these octets, then wait for the private proxy's word on the service.
     Open(Vec<u8>),
-    /// Say these octets, if any, then hand the tunnel over.
-    Join(Vec<u8>, oneshot::Sender<Talk>),
+    /// Tell the private proxy, unless it was opened, then hand the tunnel over for one session.
+    Join(Option<Binding>, oneshot::Sender<Framed>),
     /// Say these octets, if any, and end.
     End(Vec<u8>),
+}
+
+/// Whom a tunnel whose service is connected already is bound to.
+#[derive(Debug)]
+struct Binding {
+    session: SessionId,
+    caller: Caller,
+    /// Past TLS, if the private proxy has offered that.
+    bare: bool,
 }
 
 /// Runs a public proxy until it is stopped.
@@ -177,7 +191,8 @@ pub async fn run(
     let (purse, written) =
         Purse::open(&config.state, config.budget.rules.clone()).with_context(state)?;
     gate::self_test(&config.directory).await?;
-    let listeners = listeners::bind(&config)?;
+    let listeners = listeners::bind(&config, config.workers)?;
+    let workers = Workers::start(config.workers).context("cannot start threads")?;
     let files = files::Files::divide();
     let tasks = TaskTracker::new();
     tasks.spawn(journal::sync(written));
@@ -206,6 +221,7 @@ pub async fn run(
         lobby: Arc::new(Lobby::new(files.incomplete, INCOMPLETE_PER_NETWORK)),
         seats: Arc::new(Semaphore::new(files.clients)),
         armed: Armed::default(),
+        workers: workers.desks().clone(),
     });
     let (raw_ports, zone) = listeners.open(&house, files);
     let mut changing = Changing::new(config.keyring, config.ratchet);
@@ -231,12 +247,15 @@ pub async fn run(
         house: house.clone(),
     };
     info!(role = "public", terminals = config.directory.terminals().count(), "ready");
-    role.run(&mut reload, &stop).await;
+    // A task, and not what the runtime itself runs: that is woken by a system call each time.
+    let runs = tasks.spawn(async move { role.run(&mut reload, &stop).await });
+    runs.await.context("the role has failed")?;
 
     tasks.close();
     if tokio::time::timeout(config.grace, tasks.wait()).await.is_err() {
         info!("sessions were cut at the end of the grace period");
     }
+    workers.end().await;
     Ok(())
 }
 
@@ -286,37 +305,6 @@ fn access<'a>(
 /// Takes what comes back to the public proxy's own number, so that the operator need not keep it.
 async fn ignore(mut receiver: Receiver) {
     while receiver.hear().await.is_some() {}
-}
-
-/// What [`Fixed`] holds.
-const FIXED: &str = "identity, addresses, state, keyring, ratchet and bearers";
-
-/// What a running role cannot change: it is bound, or others know us by it.
-#[derive(PartialEq)]
-struct Fixed {
-    identity: PublicKey,
-    addresses: [Vec<SocketAddr>; 6],
-    state: PathBuf,
-    keyring: Option<Keyring>,
-    ratchet: Duration,
-    bearers: Vec<String>,
-}
-
-impl Fixed {
-    fn of(config: &PublicConfig) -> Self {
-        let responder = config.responder.as_ref().map(|it| it.listen.clone()).unwrap_or_default();
-        let PublicConfig { dial_back, announce, http, tls, proxy, .. } = config;
-        let [dial_back, announce, http, tls, proxy] =
-            [dial_back, announce, http, tls, proxy].map(Clone::clone);
-        Self {
-            identity: *config.identity.public_key(),
-            addresses: [dial_back, announce, http, tls, proxy, responder],
-            state: config.state.clone(),
-            keyring: config.keyring.clone(),
-            ratchet: config.ratchet,
-            bearers: config.bearers.keys().cloned().collect(),
-        }
-    }
 }
 
 struct Role {
@@ -454,12 +442,12 @@ impl Role {
                 if let Event::TunnelLost { tunnel } = &event {
                     self.tunnels.remove(tunnel);
                 }
-                if let Event::ClientLeft { client } | Event::SpliceEnded { client, .. } = &event {
-                    self.clients.remove(client);
-                }
                 event
             }
         };
+        if let Event::ClientLeft { client } | Event::SpliceEnded { client, .. } = &event {
+            self.clients.remove(client);
+        }
         self.switchboard.handle_event(event, clock::now());
     }
 
@@ -520,8 +508,8 @@ impl Role {
             Command::Standby { tunnel } => self.say(tunnel, &ToPrivate::Standby),
             Command::Open { tunnel, client, session, service } => {
                 let Some(held) = self.clients.get(&client) else { return };
-                let caller = held.caller.clone();
-                let open = ToPrivate::Open { session, caller, service };
+                let (caller, bare) = (held.caller.clone(), held.bare);
+                let open = ToPrivate::Open { session, bare, caller, service };
                 self.frame(tunnel, &open, Order::Open);
             }
             Command::Splice { client, tunnel, session, opened, paired } => {
@@ -561,12 +549,12 @@ impl Role {
         let verdict = Verdict::Joined { tunnel, taken, paired };
         let Some(held) = held.filter(|it| it.verdicts.try_send(verdict).is_ok()) else {
             // It has gone, and so does the tunnel, to which nobody can give orders any more.
-            let event = Event::SpliceEnded { client, tunnel };
+            let event = Event::SpliceEnded { client, tunnel, back: None };
             return self.switchboard.handle_event(event, clock::now());
         };
-        let bound = ToPrivate::Bound { session, caller: held.caller.clone() };
-        let octets = if opened { Vec::new() } else { bound.encode().expect("a bound frame fits") };
-        let _ = orders.map(|it| it.try_send(Order::Join(octets, taker)));
+        let binding = Binding { session, caller: held.caller.clone(), bare: held.bare };
+        let join = Order::Join((!opened).then_some(binding), taker);
+        let _ = orders.map(|it| it.try_send(join));
     }
 
     fn say(&mut self, tunnel: TunnelId, frame: &ToPrivate) {

@@ -12,8 +12,8 @@ use ringback_proto::hello::{Hello, Outcome, SessionId, confirm_private};
 use ringback_proto::limits;
 use ringback_proto::secret::Secret;
 use ringback_proto::switchboard::{
-    BearerId, Call, ClientId, Command, Event, Over, Progress, PublicKey, RingId, Room, RoutePlan,
-    Switchboard, Terminal, TunnelId,
+    BearerId, Call, ClientId, Command, Event, Over, Paired, Progress, PublicKey, RingId, Room,
+    RoutePlan, Spares, Switchboard, Terminal, TunnelId,
 };
 use ringback_proto::terminal::{ServiceId, TenantName};
 
@@ -35,9 +35,13 @@ pub(crate) struct Weather {
     pub(crate) undelivered: u64,
     pub(crate) dead_service: u64,
     pub(crate) cut: u64,
+    /// How many sessions of a thousand end so that their tunnel can serve another.
+    pub(crate) in_turn: u64,
     pub(crate) leaving: u64,
     pub(crate) strangers: u64,
     pub(crate) crashes: u64,
+    /// How many clients of a thousand are let in by where they come from; they share no tunnel.
+    pub(crate) allowed: u64,
     /// How many clients of a thousand ring by themselves.
     pub(crate) ringing: u64,
 }
@@ -56,6 +60,8 @@ pub(crate) struct World {
     /// Hellos seen on the wire, for whoever replays them.
     seen: Vec<(PublicKey, Hello)>,
     pub(crate) served_after: Vec<Duration>,
+    /// When clients came that got a tunnel which stood by, and how long they had waited for it.
+    pub(crate) opened_after: Vec<(Duration, Duration)>,
     /// When bearers are down, and keep what they are given.
     outages: Vec<(BearerId, Duration, Duration)>,
     /// What was rung: when, by which bearer, and as which signal of its call.
@@ -77,7 +83,7 @@ enum Happening {
     Opened(TunnelId, Outcome),
     TunnelCut(TunnelId),
     SpliceFails(ClientId, TunnelId),
-    SpliceEnds(ClientId, TunnelId),
+    SpliceEnds(ClientId, TunnelId, Option<Paired>),
     IsRevoked(usize),
     Stops,
 }
@@ -103,6 +109,7 @@ impl World {
             agenda: BTreeMap::new(),
             seen: Vec::new(),
             served_after: Vec::new(),
+            opened_after: Vec::new(),
             outages: Vec::new(),
             rung: Vec::new(),
             submitted: Vec::new(),
@@ -210,11 +217,9 @@ impl World {
                 self.model.splice_failed(client, tunnel, self.now);
                 self.tell(Event::SpliceFailed { client, tunnel });
             }
-            Happening::SpliceEnds(client, tunnel) => {
-                if let Some(it) = self.model.tunnels.get_mut(&tunnel) {
-                    it.is = Is::Gone;
-                }
-                self.tell(Event::SpliceEnded { client, tunnel });
+            Happening::SpliceEnds(client, tunnel, back) => {
+                self.model.splice_ended(client, tunnel, back.is_some());
+                self.tell(Event::SpliceEnded { client, tunnel, back });
             }
             Happening::IsRevoked(terminal) => {
                 let kid = self.terminals[terminal].kid;
@@ -244,7 +249,8 @@ impl World {
         let (client, session) = (ClientId(self.serial), SessionId(self.serial));
         let terminal = Arc::clone(&self.terminals[terminal]);
         let service = ServiceId(self.chance.pick(&[0, 0, 0, 1]));
-        let level = self.chance.pick(&[Level::Open, Level::Open, Level::Allow]);
+        let allowed = self.chance.permille(self.weather.allowed);
+        let level = if allowed { Level::Allow } else { Level::Open };
         let (arrived, at) = (self.now, At::Queue { since: self.now });
         let rings_itself = self.chance.permille(self.weather.ringing);
         let it = Client {
@@ -291,7 +297,8 @@ impl World {
             (false, false) => Outcome::Connected,
         };
         let peer = self.keys[&kid];
-        let hello = Hello { sid: keys.sid, mac: confirm_private(&keys, &EXPORTER), outcome };
+        let hello =
+            Hello { sid: keys.sid, mac: confirm_private(&keys, &EXPORTER), outcome, bare: false };
         if self.chance.permille(self.weather.strangers) {
             self.plan(0, 1_500, Happening::Dials(PublicKey([0xee; 44]), hello.clone()));
             let forged = Hello { mac: [0; 32], outcome: Outcome::Refused, ..hello.clone() };
@@ -335,16 +342,21 @@ impl World {
                     let at = self.unix_seconds();
                     self.till.ended(|it| it.ended(call, kid, how, at));
                 }
-                Command::Splice { client, tunnel, .. } => {
+                Command::Splice { client, tunnel, paired, .. } => {
                     if self.chance.permille(self.weather.cut) {
                         self.plan(0, 15_000, Happening::SpliceFails(client, tunnel));
                         continue;
                     }
                     let arrived = self.model.clients[&client].arrived;
                     self.served_after.push(self.now - arrived);
-                    self.plan(100, 90_000, Happening::SpliceEnds(client, tunnel));
+                    let back = Some(paired).filter(|_| self.chance.permille(self.weather.in_turn));
+                    self.plan(100, 90_000, Happening::SpliceEnds(client, tunnel, back));
                 }
-                Command::Open { tunnel, .. } => self.open(tunnel),
+                Command::Open { tunnel, client, .. } => {
+                    let arrived = self.model.clients[&client].arrived;
+                    self.opened_after.push((arrived - start(), self.now - arrived));
+                    self.open(tunnel);
+                }
                 Command::Standby { tunnel } | Command::Accept { tunnel, .. } => {
                     if self.chance.permille(self.weather.cut) {
                         self.plan(0, 120_000, Happening::TunnelCut(tunnel));
@@ -469,7 +481,9 @@ impl World {
         let dead = self.chance.permille(self.weather.dead_service);
         let outcomes = [Outcome::NotGranted, Outcome::Silent, Outcome::NotTried];
         let outcome = if dead { self.chance.pick(&outcomes) } else { Outcome::Connected };
-        self.plan(50, 9_000, Happening::Opened(tunnel, outcome));
+        // Late is also later than anybody waits for it.
+        let most = if 0 < self.weather.delay { 9_000 } else { 3_000 };
+        self.plan(50, most, Happening::Opened(tunnel, outcome));
     }
 
     fn session_keys(&mut self) -> SessionKeys {
@@ -501,7 +515,7 @@ pub(crate) fn terminal(kid: u32, routes: usize) -> Terminal {
         routes: (0..routes).map(plan).collect(),
         answer_patience: Duration::from_secs(60),
         linger: Duration::ZERO,
-        spares: 0,
+        spares: Spares::fixed(0),
         waiting: limits::WAITING_CLIENTS_PER_TERMINAL,
     }
 }

@@ -11,9 +11,9 @@ use ringback_proto::access_request::{Kid, SealingKey};
 use ringback_proto::budget::Money;
 use ringback_proto::dns::Published;
 use ringback_proto::gate::Level;
-use ringback_proto::limits::WAITING_CLIENTS_PER_TERMINAL;
+use ringback_proto::limits::{LEARNED_SPARES, WAITING_CLIENTS_PER_TERMINAL};
 use ringback_proto::refusal::Refusal;
-use ringback_proto::switchboard::{BearerId, PublicKey, RoutePlan, Terminal};
+use ringback_proto::switchboard::{BearerId, PublicKey, RoutePlan, Spares, Terminal};
 use ringback_proto::terminal::{Callee, Callees, ServiceId, TenantName, TerminalName};
 
 use super::access::{self, Access};
@@ -104,6 +104,9 @@ pub struct ListedService {
     pub tls_end: Option<TlsEnd>,
     /// Whether requests are told the client's address (`Forwarded`).
     pub forwarded: bool,
+    /// Whether its octets are encrypted end to end already, and may go past the tunnel's TLS where its
+    /// private proxy takes them for that too.
+    pub bare: bool,
     /// Who may reach it.
     pub access: Access,
 }
@@ -254,7 +257,7 @@ struct Unkeyed {
     plans: Vec<RoutePlan>,
     answer: Duration,
     linger: Duration,
-    spares: usize,
+    spares: Spares,
     tenant: TenantName,
     waiting: usize,
     callees: Callees,
@@ -315,7 +318,12 @@ impl Reader<'_> {
         let answer = section.seconds("answer_seconds", 5, 600, self.defaults.answer.as_secs());
         let linger =
             section.seconds("linger_seconds", 0, 31_536_000, self.defaults.linger.as_secs());
-        let spares = section.number("spares", 0, 8, 1);
+        let spares = if section.has("spares") {
+            let number = section.number("spares", 0, LEARNED_SPARES as u64, 1);
+            Spares::fixed(usize::try_from(number).unwrap_or(1))
+        } else {
+            Spares::LEARNED
+        };
         let waiting = section.number("waiting", 1, 4_096, WAITING_CLIENTS_PER_TERMINAL as u64);
         let tenant = self.tenant(section);
         let routes = self.routes(section, callees.as_ref());
@@ -333,7 +341,7 @@ impl Reader<'_> {
             plans: routes.iter().map(|(_, plan)| plan.clone()).collect(),
             answer,
             linger,
-            spares: usize::try_from(spares).unwrap_or(1),
+            spares,
             tenant: tenant?,
             waiting: usize::try_from(waiting).unwrap_or(WAITING_CLIENTS_PER_TERMINAL),
             callees: callees.clone(),
@@ -512,6 +520,7 @@ fn read_service(
         tls,
         tls_end: (reading.tls)(section, access.level, (tls, http)),
         forwarded: section.flag("forwarded"),
+        bare: section.flag("bare"),
         access,
     };
     let srv: Option<String> = section.text("srv");
@@ -528,6 +537,12 @@ fn read_service(
     }
     if listed.forwarded && listed.access.level == Level::EndToEnd {
         section.wrong("forwarded", "nothing is read here of a service of level \"end-to-end\"");
+    }
+    let is_read = listed.http || listed.tls_end.is_some() || listed.forwarded;
+    if listed.bare && (is_read || matches!(listed.access.level, Level::Http | Level::Mtls)) {
+        let cure = "what is read here is not encrypted end to end: take `bare` away, or whatever \
+                    has it read (`http`, `certificate`, `forwarded`, level \"http\" or \"mtls\")";
+        section.wrong("bare", cure);
     }
     if listed.access.level == Level::Http
         && (listed.raw.is_some() || (listed.tls && listed.tls_end.is_none()))

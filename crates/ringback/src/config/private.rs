@@ -8,6 +8,7 @@ use std::time::Duration;
 use ringback_bearer::Bearer;
 use ringback_proto::access_request::OpeningKey;
 use ringback_proto::dialer::{Fleet, forbidden};
+use ringback_proto::gate::Level;
 use ringback_proto::nat64::Prefix;
 use ringback_proto::switchboard::PublicKey;
 use ringback_proto::terminal::{Callees, ServiceId, TerminalName};
@@ -35,6 +36,8 @@ pub struct PrivateConfig {
     pub idle: Duration,
     /// How long splices may go on after a stop.
     pub grace: Duration,
+    /// Threads that carry sessions.
+    pub workers: usize,
     /// What signals come by, by name.
     pub bearers: BTreeMap<String, Bearer>,
     /// Whom it may dial.
@@ -93,6 +96,9 @@ pub struct ServiceTarget {
     pub address: String,
     /// Whether the connection begins with a PROXY protocol header that tells the client's address.
     pub proxy_protocol: bool,
+    /// Whether its octets are encrypted end to end already, so that a public proxy that takes them for
+    /// that too may have them carried past the tunnel's TLS.
+    pub bare: bool,
     /// Who may use it.
     pub grant: Grant,
 }
@@ -131,6 +137,7 @@ pub(super) fn read(root: &mut Section<'_>) -> Option<PrivateConfig> {
     let nat64 = read_nat64(&mut base);
     let idle = base.seconds("idle_seconds", 10, 31_536_000, 3600);
     let grace = base.seconds("grace_seconds", 0, 3600, 30);
+    let workers = base.workers();
     base.finish();
     if root.lacks("bearer") {
         root.wrong("bearer", "missing: signals come by one [[bearer]] or more");
@@ -174,6 +181,7 @@ pub(super) fn read(root: &mut Section<'_>) -> Option<PrivateConfig> {
         nat64,
         idle,
         grace,
+        workers,
         bearers,
         public_proxies,
         subscriptions,
@@ -240,7 +248,13 @@ fn read_subscription(
         let grant = grant::read(&mut service, name.as_ref(), id);
         let address = service.host_and_port("address");
         let proxy_protocol = service.flag("proxy_protocol");
-        let target = address.map(|address| ServiceTarget { address, proxy_protocol, grant });
+        let bare = service.flag("bare");
+        if bare && matches!(grant.level, Level::Http | Level::Mtls) {
+            let cure = "what a public proxy reads of a service of level \"http\" or \"mtls\" is not \
+                        encrypted end to end: take `bare` away, or the level";
+            service.wrong("bare", cure);
+        }
+        let target = address.map(|address| ServiceTarget { address, proxy_protocol, bare, grant });
         if let Some(target) = target
             && services.insert(id, target).is_some()
         {

@@ -8,7 +8,8 @@ use crate::limits;
 use crate::refusal::Refusal;
 
 use super::{
-    CallEnd, Calling, Client, Duty, Ledger, Line, OwnRings, Paired, PublicKey, Tunnel, Waiting,
+    CallEnd, Calling, Client, Duty, Ledger, Line, OwnRings, Paired, PublicKey, Session, Tunnel,
+    Waiting,
 };
 use crate::switchboard::paired::Heard;
 use crate::switchboard::{ClientId, Command, Over, RingId, TunnelId};
@@ -70,7 +71,7 @@ impl Line {
             }
             Some(client) => self.open(tunnel, heard.peer, client, paired, now, ledger),
             None if kept => {
-                let duty = Duty::Standby(paired);
+                let duty = Duty::Standby { since: now, paired };
                 self.tunnels.insert(tunnel, Tunnel { peer: heard.peer, duty });
                 self.ring_over(tunnel, rung.service, &rung.admitted, now, ledger);
                 ledger.commands.push_back(Command::Standby { tunnel });
@@ -81,16 +82,13 @@ impl Line {
 
     /// Gives each standby a client while there are both.
     pub(super) fn use_standbys(&mut self, now: Instant, ledger: &mut Ledger) {
-        let standby = |it: &Tunnel| matches!(it.duty, Duty::Standby(_));
-        // The youngest first: it is the likeliest to be alive.
-        let youngest = self.tunnels.iter().rev().filter(|(_, it)| standby(it)).map(|(id, _)| *id);
-        let pairs: Vec<(TunnelId, ClientId)> = youngest.zip(self.queue.iter().copied()).collect();
-        self.queue.drain(..pairs.len());
-        for (tunnel, client) in pairs {
-            let Some(Tunnel { peer, duty: Duty::Standby(paired) }) = self.tunnels.remove(&tunnel)
-            else {
-                continue;
-            };
+        // Whichever was heard of last comes first: it is the likeliest to be alive.
+        while let Some(&client) = self.queue.front()
+            && let Some((_, tunnel)) = self.by_when_heard_of().max()
+            && let Some(Tunnel { peer, duty: Duty::Standby { paired, .. } }) =
+                self.tunnels.remove(&tunnel)
+        {
+            self.queue.pop_front();
             self.open(tunnel, peer, client, paired, now, ledger);
         }
     }
@@ -107,7 +105,7 @@ impl Line {
         let (client, paired) = match duty {
             Duty::Opening { client, until: _, paired } => (client, paired),
             // Nobody has asked.
-            duty @ (Duty::Standby(_) | Duty::Spliced { .. }) => {
+            duty @ Duty::Standby { .. } => {
                 self.tunnels.insert(tunnel, Tunnel { peer, duty });
                 return;
             }
@@ -119,7 +117,7 @@ impl Line {
                 self.refuse(client, refusal, ledger);
             }
             if self.keeps(&peer) {
-                let duty = Duty::Standby(paired);
+                let duty = Duty::Standby { since: now, paired };
                 self.tunnels.insert(tunnel, Tunnel { peer, duty });
                 return;
             }
@@ -141,15 +139,10 @@ impl Line {
         now: Instant,
         ledger: &mut Ledger,
     ) {
-        let spliced = |it: &Tunnel| matches!(it.duty, Duty::Spliced { .. });
-        if self.tunnels.get(&tunnel).is_none_or(spliced) {
-            return;
-        }
-
+        let Some(lost) = self.tunnels.remove(&tunnel) else { return };
         ledger.tunnels.remove(&tunnel);
-        let lost = self.tunnels.remove(&tunnel);
         self.lose_rings_over(tunnel);
-        if let Some(Tunnel { duty: Duty::Opening { client, .. }, .. }) = lost {
+        if let Duty::Opening { client, .. } = lost.duty {
             self.requeue(client, now, ledger);
         }
         self.wait_no_more(now, ledger);
@@ -163,7 +156,7 @@ impl Line {
         now: Instant,
         ledger: &mut Ledger,
     ) {
-        let Some(mut client) = self.unsplice(id, tunnel, ledger) else { return };
+        let Some((mut client, _)) = self.unsplice(id, tunnel, ledger) else { return };
         client.own = client.own.map(|_| OwnRings::new(now));
         self.lose_rings_over(tunnel);
         let given_up = client.give_up_at <= now;
@@ -179,22 +172,51 @@ impl Line {
     }
 
     /// Forgets a splice, and the client that was joined by it.
-    pub(in crate::switchboard) fn unsplice(
+    fn unsplice(
         &mut self,
         whose: ClientId,
         tunnel: TunnelId,
         ledger: &mut Ledger,
-    ) -> Option<Client> {
-        let Tunnel { peer, duty } = self.tunnels.remove(&tunnel)?;
-        match duty {
-            Duty::Spliced { id, client } if id == whose => {
-                ledger.tunnels.remove(&tunnel);
-                Some(client)
-            }
-            duty @ (Duty::Spliced { .. } | Duty::Standby(_) | Duty::Opening { .. }) => {
-                self.tunnels.insert(tunnel, Tunnel { peer, duty });
-                None
-            }
+    ) -> Option<(Client, PublicKey)> {
+        self.sessions.get(&tunnel).filter(|it| it.id == whose)?;
+        let Session { peer, client, id: _ } = self.sessions.remove(&tunnel)?;
+        ledger.tunnels.remove(&tunnel);
+        Some((client, peer))
+    }
+
+    /// Forgets a splice and its tunnel. For the next rush there may be too few standbys then: one of
+    /// them carries the rings for what is missing.
+    pub(in crate::switchboard) fn splice_ended(
+        &mut self,
+        (id, tunnel): (ClientId, TunnelId),
+        now: Instant,
+        ledger: &mut Ledger,
+    ) {
+        let Some((client, _)) = self.unsplice(id, tunnel, ledger) else { return };
+        let Some((_, carrier)) = self.by_when_heard_of().max() else { return };
+        self.ring_over(carrier, client.service, &client.admitted, now, ledger);
+    }
+
+    /// Takes a tunnel back whose session came to its end in both directions: it stands by like a fresh
+    /// one, and whoever waits gets it at once.
+    pub(in crate::switchboard) fn tunnel_returned(
+        &mut self,
+        (client, tunnel): (ClientId, TunnelId),
+        paired: Paired,
+        stopping: bool,
+        now: Instant,
+        ledger: &mut Ledger,
+    ) {
+        let Some((_, peer)) = self.unsplice(client, tunnel, ledger) else { return };
+        if stopping || !self.keeps(&peer) {
+            return ledger.commands.push_back(Command::Close { tunnel });
+        }
+
+        ledger.tunnels.insert(tunnel, self.id);
+        self.tunnels.insert(tunnel, Tunnel { peer, duty: Duty::Standby { since: now, paired } });
+        if !self.queue.is_empty() {
+            // Its far end is there, as if it had dialed back.
+            self.answered(now, ledger);
         }
     }
 
@@ -202,10 +224,15 @@ impl Line {
     pub(super) fn expire_opening(&mut self, now: Instant, ledger: &mut Ledger) {
         let late = |it: &Tunnel| match it.duty {
             Duty::Opening { until, .. } => until <= now,
-            Duty::Standby(_) | Duty::Spliced { .. } => false,
+            Duty::Standby { .. } => false,
         };
         let late: Vec<TunnelId> =
             self.tunnels.iter().filter(|(_, it)| late(it)).map(|(id, _)| *id).collect();
+        // What has gone silent between both proxies has for the others too: a client that has waited
+        // for one of them must not wait for each of them in turn.
+        if !late.is_empty() {
+            self.close_standbys(ledger);
+        }
         for tunnel in late {
             ledger.commands.push_back(Command::Close { tunnel });
             self.tunnel_lost(tunnel, now, ledger);
@@ -213,10 +240,21 @@ impl Line {
     }
 
     pub(super) fn close_standbys(&mut self, ledger: &mut Ledger) {
-        let standby = |it: &Tunnel| matches!(it.duty, Duty::Standby(_));
-        let standbys: Vec<TunnelId> =
-            self.tunnels.iter().filter(|(_, it)| standby(it)).map(|(id, _)| *id).collect();
+        let standbys: Vec<TunnelId> = self.by_when_heard_of().map(|(_, id)| id).collect();
         standbys.into_iter().for_each(|tunnel| self.close(tunnel, ledger));
+    }
+
+    /// Closes what stands by beyond what is to be expected: whichever was heard of longest ago.
+    pub(super) fn close_surplus(&mut self, now: Instant, ledger: &mut Ledger) {
+        let expected = self.demand.level(now).saturating_sub(self.in_use());
+        let kept = expected.saturating_add(self.terminal.spares.least);
+        while kept < self.standbys()
+            && let Some((_, tunnel)) = self.by_when_heard_of().min()
+        {
+            self.close(tunnel, ledger);
+        }
+        let may_shrink = self.terminal.spares.least < self.standbys();
+        self.surplus_ends_at = self.demand.ebbs_at(now).filter(|_| may_shrink);
     }
 
     pub(super) fn close(&mut self, tunnel: TunnelId, ledger: &mut Ledger) {
@@ -227,7 +265,15 @@ impl Line {
 
     /// How many tunnels stand by.
     pub(super) fn standbys(&self) -> usize {
-        self.tunnels.values().filter(|it| matches!(it.duty, Duty::Standby(_))).count()
+        self.by_when_heard_of().count()
+    }
+
+    /// What stands by, and since when.
+    fn by_when_heard_of(&self) -> impl Iterator<Item = (Instant, TunnelId)> {
+        self.tunnels.iter().filter_map(|(id, it)| match it.duty {
+            Duty::Standby { since, .. } => Some((since, *id)),
+            Duty::Opening { .. } => None,
+        })
     }
 
     /// Whether a tunnel of this far end may stand by.
@@ -265,7 +311,7 @@ impl Line {
         let Some(client) = self.clients.remove(&id) else { return self.close(tunnel, ledger) };
         ledger.waits_no_more(id);
         let session = client.session;
-        self.tunnels.insert(tunnel, Tunnel { peer, duty: Duty::Spliced { id, client } });
+        self.sessions.insert(tunnel, Session { peer, id, client });
         let command = Command::Splice { client: id, tunnel, session, opened, paired };
         ledger.commands.push_back(command);
     }
