@@ -126,9 +126,9 @@ pub(crate) fn stay_awake(core: usize) -> Result<()> {
 
 /// Makes the network of this namespace ready: the loopback up, congestion control pinned, ports enough.
 pub(crate) fn prepare_network() -> Result<()> {
-    let own = fs::read_link("/proc/self/ns/net")?;
-    let first = fs::read_link("/proc/1/ns/net").context("who may not look is not root")?;
-    ensure!(own != first, "not in the machine's own network: use `cargo xtask bench plane`");
+    let devices = fs::read_to_string("/proc/self/net/dev")?;
+    let others = devices.lines().skip(2).any(|it| !it.trim_start().starts_with("lo:"));
+    ensure!(!others, "not in the machine's own network: use `cargo xtask bench plane`");
     let up = Command::new("ip").args(["link", "set", "lo", "up"]).status().context("run ip")?;
     ensure!(up.success(), "the loopback cannot be set up");
     for (name, value) in [
