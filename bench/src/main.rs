@@ -7,6 +7,7 @@ mod clock;
 mod cores;
 mod drive;
 mod figure;
+mod load;
 mod plane;
 mod process;
 mod raw;
@@ -29,6 +30,8 @@ struct Cli {
 enum Command {
     /// Measure all targets side by side; in a network namespace of its own, as root.
     Plane(plane::Plane),
+    /// Load one public proxy with what it must bear; in a network namespace of its own, as root.
+    Load(load::Load),
     /// Be what is behind the tunnels: take and give bytes, echo, answer HTTP.
     Serve,
     /// Load one address with one kind of work, and print one JSON object.
@@ -43,6 +46,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Plane(plane) => plane.run(),
+        Command::Load(load) => load.run(),
         Command::Serve => serve::serve(),
         Command::Drive(drive) => drive.run(),
         Command::Awake { core } => cores::stay_awake(core),

@@ -17,7 +17,7 @@ use crate::clock;
 use crate::cores::{self, Cores};
 use crate::drive::Measured;
 use crate::figure::{Figure, TIMED};
-use crate::process::Process;
+use crate::process::{self, Process};
 use crate::raw::{self, Line, Sample, Setting, Visit};
 use crate::report;
 use crate::targets::{Kind, Places, Running, TARGETS, Target};
@@ -28,6 +28,8 @@ const DIRECT_EVERY: usize = 3;
 pub(crate) const OTHERS: f64 = 0.05;
 /// How often a figure is measured again because others had more.
 const AGAIN: usize = 3;
+/// How long a target is left alone before each figure.
+const SETTLE: Duration = Duration::from_millis(300);
 /// What one visit takes beside its figures; no slice is begun that has less left.
 const VISIT_SLACK: f64 = 6.0;
 /// Connections that are held idle.
@@ -107,7 +109,7 @@ impl Plane {
         let total = left.len();
         for (count, (visit, target)) in left.into_iter().enumerate() {
             let figures = self.figures_of(&visit);
-            let takes = figures.len() as f64 * (self.seconds() + 0.6) + VISIT_SLACK;
+            let takes = figures.len() as f64 * (self.seconds() + 1.0) + VISIT_SLACK;
             let limit = self.minutes.map_or(f64::INFINITY, |it| it * 60.0);
             if limit < begun.elapsed().as_secs_f64() + takes {
                 return Ok(false);
@@ -191,7 +193,7 @@ impl Plane {
         let version = |it: &Target| (it.name.to_owned(), it.version(places));
         let setting = Setting {
             at: clock::unix_seconds(),
-            machine: machine()?,
+            machine: process::machine()?,
             versions: targets.iter().map(version).collect(),
             missing,
             seconds: self.seconds(),
@@ -216,6 +218,8 @@ impl One<'_> {
         let mut running = target.raise(self.places, folder.path())?;
         let mut fresh = true;
         for figure in figures {
+            // What the figure before has left to do is not this one's.
+            std::thread::sleep(SETTLE);
             // Memory is read of processes that nothing has loaded, and loads find them so, too.
             let idle = matches!(figure, Figure::Idle(_));
             if idle && !fresh {
@@ -247,7 +251,8 @@ impl One<'_> {
             let (begun, before) = (clock::now(), self.cores.used()?);
             let driven = self.drive(figure, running);
             let others = self.cores.used()?.others_since(before, begun.elapsed().as_secs_f64());
-            let noisy = OTHERS < others;
+            // Memory does not depend on who else computes, and is not the same a second time.
+            let noisy = OTHERS < others && !matches!(figure, Figure::Idle(_));
             let (measured, failed) = match driven {
                 Ok(measured) => (measured, None),
                 Err(error) => (Measured::default(), Some(format!("{error:#}"))),
@@ -324,23 +329,4 @@ fn tell(sample: &Sample) {
         Figure::Idle(_) => format!("{} held, {:?}", it.done, report::held(sample)),
     };
     eprintln!("  {figure:<11} {value}, {} errors, others {:.1} %", it.errors, others * 100.0);
-}
-
-/// The machine in words: what a figure is worth nothing without.
-fn machine() -> Result<String> {
-    let cores = std::thread::available_parallelism()?;
-    let cpus = fs::read_to_string("/proc/cpuinfo")?;
-    let model = cpus.lines().find_map(|it| it.strip_prefix("model name")).unwrap_or("unknown");
-    let model = model.trim_start_matches([' ', '\t', ':']);
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
-    let memory = fs::read_to_string("/proc/meminfo")?;
-    let kib = memory.split_whitespace().nth(1).and_then(|it| it.parse::<u64>().ok());
-    let gib = kib.unwrap_or_default() as f64 / 1024.0 / 1024.0;
-    Ok(format!(
-        "{cores} cores ({model}), {gib:.0} GiB, Linux {}, loopback in a network namespace of its own, TCP cubic, descriptors {}",
-        kernel.trim(),
-        rustix::process::getrlimit(rustix::process::Resource::Nofile)
-            .current
-            .map_or_else(|| "unlimited".to_owned(), |it| it.to_string())
-    ))
 }

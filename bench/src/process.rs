@@ -121,6 +121,25 @@ pub(crate) fn descriptors(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
 }
 
+/// The machine in words: what a figure is worth nothing without.
+pub(crate) fn machine() -> Result<String> {
+    let cores = std::thread::available_parallelism()?;
+    let cpus = fs::read_to_string("/proc/cpuinfo")?;
+    let model = cpus.lines().find_map(|it| it.strip_prefix("model name")).unwrap_or("unknown");
+    let model = model.trim_start_matches([' ', '\t', ':']);
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let memory = fs::read_to_string("/proc/meminfo")?;
+    let kib = memory.split_whitespace().nth(1).and_then(|it| it.parse::<u64>().ok());
+    let gib = kib.unwrap_or_default() as f64 / 1024.0 / 1024.0;
+    Ok(format!(
+        "{cores} cores ({model}), {gib:.0} GiB, Linux {}, loopback in a network namespace of its own, TCP cubic, descriptors {}",
+        kernel.trim(),
+        rustix::process::getrlimit(rustix::process::Resource::Nofile)
+            .current
+            .map_or_else(|| "unlimited".to_owned(), |it| it.to_string())
+    ))
+}
+
 /// The fields of `/proc/PID/stat` from the state on: the name before them may contain anything.
 fn stat(pid: u32) -> Option<Vec<String>> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;

@@ -20,7 +20,7 @@ mod bore;
 mod frp;
 mod proxies;
 mod rathole;
-mod ringback;
+pub(crate) mod ringback;
 mod ssh;
 mod wstunnel;
 
@@ -137,7 +137,9 @@ impl Target {
         let Ok(said) = Command::new(file).args(words).output() else { return String::new() };
         let said = [said.stdout, said.stderr].concat();
         let said = String::from_utf8_lossy(&said).into_owned();
-        let line = said.lines().find(|it| it.contains(|it: char| it.is_ascii_digit()));
+        let numbered = |it: &&str| it.contains(|it: char| it.is_ascii_digit());
+        let named = |it: &&str| numbered(it) && it.to_lowercase().contains("version");
+        let line = said.lines().find(named).or_else(|| said.lines().find(numbered));
         let line = line.unwrap_or_default().replace(['"', '|'], " ");
         line.trim().chars().take(60).collect()
     }

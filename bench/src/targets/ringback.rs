@@ -64,7 +64,8 @@ fn raise(places: &Places, folder: &Path, each: &str) -> Result<Vec<Process>> {
     Ok(roles)
 }
 
-fn wait_ready(process: &mut Process, folder: &Path) -> Result<()> {
+/// Waits until a role's log says so.
+pub(crate) fn wait_ready(process: &mut Process, folder: &Path) -> Result<()> {
     let log = folder.join(format!("{}.log", process.name));
     let end = clock::now() + READY_PATIENCE;
     while clock::now() < end {
@@ -80,25 +81,39 @@ fn wait_ready(process: &mut Process, folder: &Path) -> Result<()> {
 
 fn prepare(places: &Places, folder: &Path, each: &str) -> Result<()> {
     let ringback = places.word("ringback")?;
-    for (what, name) in [("identity", "public"), ("identity", "private"), ("terminal", "phone")] {
-        make(folder, &[&ringback, "key", what, "--out", name])?;
-    }
+    make_keys(&ringback, folder, &[])?;
+    make_keys(&ringback, folder, &["phone"])?;
     write(
         folder,
         &[
-            ("smpp.password", "bench"),
             ("operator.toml", OPERATOR_FILE),
             ("public.toml", &public(each)),
             ("private.toml", &private(each)),
         ],
     )?;
+    Ok(())
+}
+
+/// Makes the keys of these terminals; or, of none, those of both proxies and the operator's password.
+pub(crate) fn make_keys(ringback: &str, folder: &Path, terminals: &[&str]) -> Result<()> {
+    for name in terminals {
+        make(folder, &[ringback, "key", "terminal", "--out", name])?;
+    }
+    if !terminals.is_empty() {
+        return Ok(());
+    }
+    for name in ["public", "private"] {
+        make(folder, &[ringback, "key", "identity", "--out", name])?;
+    }
     use std::os::unix::fs::PermissionsExt;
     let password = folder.join("smpp.password");
+    std::fs::write(&password, "bench")?;
     std::fs::set_permissions(password, std::fs::Permissions::from_mode(0o600))?;
     Ok(())
 }
 
-const OPERATOR_FILE: &str = r#"[operator]
+/// An operator whose messages take no time.
+pub(crate) const OPERATOR_FILE: &str = r#"[operator]
 listen = "127.0.0.1:2775"
 delay = { kind = "fixed", seconds = 0.0 }
 
