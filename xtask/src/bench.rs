@@ -3,6 +3,10 @@
 //! It prints no figure from a machine that was busy with something else; `bench/README.md` says how
 //! that is judged, and what the figures mean.
 
+mod plane;
+
+pub(crate) use plane::{plane, sessions};
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;

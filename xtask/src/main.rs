@@ -3,6 +3,7 @@
 mod bench;
 mod deny;
 mod fuzz;
+mod instructions;
 mod peers;
 mod secrets;
 mod test;
@@ -24,9 +25,14 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   tidy     checks what the compiler does not: openings, lengths, the map in ARCHITECTURE.md
   deny     checks licenses, bans and sources of all dependencies [--advisories: those too]
   fuzz     each decoder against what nobody would write [SECONDS [NAME]: for so long, that one]
-  ci       all that must be true of a change: format, lints, tidy, deny, test, fuzz, the demo once
+  ci       all that must be true of a change: format, lints, tidy, deny, test, fuzz,
+           instructions, the demo once
+  instructions  counts what hot paths execute, and fails if one takes more [--bless: takes it over]
   bench    our own overhead on loopback and in the lab, if the machine is quiet enough;
-           bench smpp: submissions a second, ours beside other clients";
+           bench smpp: submissions a second, ours beside other clients;
+           bench plane [--quick] [--only NAMES] …: the data plane beside every tunnel installed;
+           bench load [KIND] …: many sessions at once, many rings a second, many in turn
+           (peers --bench installs those other tunnels; bench/README.md tells the rest)";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -34,6 +40,7 @@ fn main() -> ExitCode {
     let done = match words[..] {
         ["test"] => test::test(),
         ["peers"] => peers::install().map(drop),
+        ["peers", "--bench"] => peers::bench::install(),
         ["secrets"] => secrets::search(),
         ["tidy"] => tidy::tidy(),
         ["deny"] => deny::deny(false),
@@ -42,8 +49,12 @@ fn main() -> ExitCode {
         ["fuzz", seconds] => fuzz::fuzz(Some(seconds), None),
         ["fuzz", seconds, name] => fuzz::fuzz(Some(seconds), Some(name)),
         ["ci"] => ci(),
+        ["instructions"] => instructions::instructions(false),
+        ["instructions", "--bless"] => instructions::instructions(true),
         ["bench"] => bench::bench(),
         ["bench", "smpp"] => bench::smpp(),
+        ["bench", "plane", ref words @ ..] => bench::plane(words),
+        ["bench", "load", ref words @ ..] => bench::sessions(words),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(64);
@@ -62,6 +73,8 @@ fn ci() -> Result<()> {
     deny::deny(false)?;
     test::test()?;
     fuzz::fuzz(None, None)?;
+
+    instructions::instructions(false)?;
 
     // The last proof: the binary that would be shipped, doing what it is for.
     cargo(&["build", "--release"]).run()?;

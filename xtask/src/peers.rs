@@ -3,6 +3,8 @@
 //! As root their Debian packages are installed, and no service of theirs is started. Everything else
 //! goes below `target/peers`. Who may not install is told what is missing.
 
+pub(crate) mod bench;
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -13,7 +15,7 @@ use crate::target;
 use crate::tool::tool;
 
 /// Debian's packages, and a file that each brings: a program, or a path with at most one `*`.
-const DEBIAN: [(&str, &str); 31] = [
+const DEBIAN: [(&str, &str); 32] = [
     ("chromium", "chromium"),
     ("conntrack", "conntrack"),
     ("curl", "curl"),
@@ -45,6 +47,7 @@ const DEBIAN: [(&str, &str); 31] = [
     ("tayga", "tayga"),
     ("tcpdump", "tcpdump"),
     ("util-linux", "nsenter"),
+    ("valgrind", "valgrind"),
 ];
 
 /// The SMPP implementation for Node.js.
@@ -90,9 +93,14 @@ pub(crate) fn install() -> Result<bool> {
     Ok(false)
 }
 
+/// Where every peer goes that is not Debian's.
+pub(crate) fn folder() -> PathBuf {
+    target().join("peers")
+}
+
 /// The Python environment of the peers.
 pub(crate) fn venv() -> PathBuf {
-    target().join("peers/venv")
+    folder().join("venv")
 }
 
 /// The Python that tests should use: the peers' own if it is there.
@@ -149,7 +157,7 @@ fn find(file: &str) -> bool {
 }
 
 fn has_node(name: &str, version: &str) -> bool {
-    let manifest = target().join("peers/node_modules").join(name).join("package.json");
+    let manifest = folder().join("node_modules").join(name).join("package.json");
     fs::read_to_string(manifest).is_ok_and(|it| it.contains(&format!("\"version\": \"{version}\"")))
 }
 
@@ -186,7 +194,7 @@ fn install_debian(packages: &[&str]) -> Result<()> {
 
 fn install_node() {
     let (name, version) = NODE;
-    let place = target().join("peers").to_string_lossy().into_owned();
+    let place = folder().to_string_lossy().into_owned();
     let words = ["install", "--prefix", &place, "--no-audit", "--no-fund", "--ignore-scripts"];
     complain(tool("npm").args(&words).args(&[&format!("{name}@{version}")]).run());
 }
