@@ -27,6 +27,7 @@ use crate::control::server::{self as control, Desk};
 use crate::keyring::{Keyring, keep_turned};
 use crate::limits::{COMPLAINT_PAUSE, EVENTS, RETIRE_CHECK};
 use crate::reload::Reload;
+use crate::socket::Congestion;
 use crate::workers::{Desks, Workers};
 use crate::{clock, state, tunnel};
 
@@ -48,6 +49,7 @@ struct House {
     nat64: Nat64,
     discovered: OnceCell<Prefix>,
     idle: Duration,
+    congestion: Congestion,
     events: mpsc::Sender<Event>,
     stop: CancellationToken,
 }
@@ -144,6 +146,7 @@ pub async fn run(
         nat64: config.nat64,
         discovered: OnceCell::new(),
         idle: config.idle,
+        congestion: config.congestion,
         events,
         stop: stop.clone(),
     };

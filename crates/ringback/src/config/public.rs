@@ -16,6 +16,7 @@ use super::section::Section;
 use crate::keyring::{Contents, Keyring};
 use crate::keys;
 use crate::limits::RATCHET_EVERY;
+use crate::socket::Congestion;
 use crate::tunnel::Identity;
 
 /// What a public proxy runs by.
@@ -45,6 +46,8 @@ pub struct PublicConfig {
     pub grace: Duration,
     /// Threads that carry sessions.
     pub workers: usize,
+    /// How tunnels find their pace.
+    pub congestion: Congestion,
     /// What carries signals, by name.
     pub bearers: BTreeMap<String, Bearer>,
     /// What rings may cost.
@@ -98,6 +101,7 @@ pub(super) fn read(root: &mut Section<'_>) -> Option<PublicConfig> {
         idle: base.idle,
         grace: base.grace,
         workers: base.workers,
+        congestion: base.congestion,
         bearers,
         budget,
         directory: Arc::new(directory),
@@ -149,6 +153,7 @@ struct Base {
     idle: Duration,
     grace: Duration,
     workers: usize,
+    congestion: Congestion,
 }
 
 fn read_base(section: &mut Section<'_>) -> Option<Base> {
@@ -179,5 +184,6 @@ fn read_base(section: &mut Section<'_>) -> Option<Base> {
         idle: section.seconds("idle_seconds", 10, 31_536_000, 3600),
         grace: section.seconds("grace_seconds", 0, 3600, 30),
         workers: section.workers(),
+        congestion: section.congestion(),
     })
 }

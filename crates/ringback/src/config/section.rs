@@ -14,6 +14,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::keyring::{Contents, Keyring};
 use crate::limits::WORKERS;
+use crate::socket::Congestion;
 use crate::{keys, workers};
 
 /// One mistake: where it is and what to do about it.
@@ -195,6 +196,15 @@ impl<'a> Section<'a> {
     /// A duration in whole seconds within bounds, or the default if missing.
     pub fn seconds(&mut self, key: &'static str, least: u64, most: u64, default: u64) -> Duration {
         Duration::from_secs(self.number(key, least, most, default))
+    }
+
+    /// How tunnels find their pace.
+    pub fn congestion(&mut self) -> Congestion {
+        if self.has("congestion") {
+            self.required("congestion").unwrap_or_default()
+        } else {
+            Congestion::System
+        }
     }
 
     /// How many threads carry sessions.

@@ -68,7 +68,11 @@ pub(super) fn bind(config: &PublicConfig, workers: usize) -> anyhow::Result<List
         raw.insert(address, listen("raw", address, workers)?);
     }
     let dial_back = config.dial_back.iter().map(|it| listen("dial_back", *it, workers));
-    let dial_back = dial_back.collect::<anyhow::Result<_>>()?;
+    let dial_back = dial_back.collect::<anyhow::Result<Vec<Bound>>>()?;
+    let mut tunnels = dial_back.iter().flatten();
+    if let Err(fault) = tunnels.try_for_each(|it| config.congestion.apply(it)) {
+        warn!(%fault, chosen = ?config.congestion, "the system does not let congestion be chosen");
+    }
     let responder = match &config.responder {
         Some(config) => Some((bind_responder(config)?, config.clone())),
         None => None,
@@ -309,5 +313,18 @@ mod tests {
         assert!(accepted.tcp_nodelay().unwrap() && accepted.keepalive().unwrap());
         assert_eq!(accepted.tcp_keepalive_time().unwrap(), crate::limits::KEEPALIVE_AFTER);
         assert_eq!(accepted.linger().unwrap(), None);
+    }
+
+    #[test]
+    fn a_tunnel_goes_by_the_congestion_control_of_its_listener() {
+        use crate::socket::Congestion;
+        let [address, _] = loopback();
+        let bound = listen("test", address, 1).unwrap();
+        // Every kernel has this one, and lets everybody choose it.
+        Congestion::Reno.apply(&bound[0]).unwrap();
+        let _client = net::TcpStream::connect(bound[0].local_addr().unwrap()).unwrap();
+        let (accepted, _) = bound[0].accept().unwrap();
+        let name = socket2::SockRef::from(&accepted).tcp_congestion().unwrap();
+        assert!(name.starts_with(b"reno"), "{name:?}");
     }
 }
