@@ -113,7 +113,8 @@ impl Story {
     /// A good hello that answers `ring`.
     pub(crate) fn dials(&mut self, tunnel: u64, ring: u64, outcome: Outcome) -> Vec<String> {
         let keys = keys(RingId(ring));
-        let hello = Hello { sid: keys.sid, mac: confirm_private(&keys, &EXPORTER), outcome, bare: false };
+        let hello =
+            Hello { sid: keys.sid, mac: confirm_private(&keys, &EXPORTER), outcome, bare: false };
         self.hello(tunnel, OURS, hello)
     }
 

@@ -291,7 +291,8 @@ impl World {
             (false, false) => Outcome::Connected,
         };
         let peer = self.keys[&kid];
-        let hello = Hello { sid: keys.sid, mac: confirm_private(&keys, &EXPORTER), outcome, bare: false };
+        let hello =
+            Hello { sid: keys.sid, mac: confirm_private(&keys, &EXPORTER), outcome, bare: false };
         if self.chance.permille(self.weather.strangers) {
             self.plan(0, 1_500, Happening::Dials(PublicKey([0xee; 44]), hello.clone()));
             let forged = Hello { mac: [0; 32], outcome: Outcome::Refused, ..hello.clone() };

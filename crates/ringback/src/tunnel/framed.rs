@@ -164,11 +164,7 @@ impl Framed {
     }
 
     /// Writes the frame's head and what the frame still needs of these octets, past TLS.
-    fn poll_write_bare(
-        &mut self,
-        cx: &mut Context<'_>,
-        octets: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write_bare(&mut self, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
         loop {
             let rest = &octets[..octets.len().min(self.writing.owed)];
             let head = &self.writing.head[self.writing.gone..];
@@ -254,7 +250,8 @@ impl Framed {
             let (socket, head) = (self.tunnel.socket(), &self.writing.head[self.writing.gone..]);
             ready!(socket.poll_write_ready(cx))?;
             let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
-            let sent = socket.try_io(Interest::WRITABLE, || Ok(rustix::net::send(socket, head, flags)?));
+            let sent =
+                socket.try_io(Interest::WRITABLE, || Ok(rustix::net::send(socket, head, flags)?));
             match sent {
                 Ok(octets) => self.writing.gone += octets,
                 Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => {}
