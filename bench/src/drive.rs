@@ -60,6 +60,9 @@ pub(crate) struct Measured {
     /// Those that failed.
     #[serde(default)]
     pub errors: u64,
+    /// Streams upwards whose other end's word on how many octets came was not heard.
+    #[serde(default)]
+    pub unheard: u64,
     /// Half of them took at most so long, in microseconds.
     #[serde(default)]
     pub p50_us: f64,

@@ -213,26 +213,41 @@ struct One<'a> {
 }
 
 impl One<'_> {
+    /// One visit; a target that cannot be raised has failed in all its figures, and no other suffers.
     fn visit(&self, visit: &Visit, target: Target, figures: &[Figure]) -> Result<()> {
         let folder = tempfile::tempdir()?;
-        let mut running = target.raise(self.places, folder.path())?;
-        let mut fresh = true;
+        let mut running = match target.raise(self.places, folder.path()) {
+            Ok(running) => running,
+            Err(error) => return self.failed(visit, figures, &format!("{error:#}")),
+        };
         for figure in figures {
             // What the figure before has left to do is not this one's.
             std::thread::sleep(SETTLE);
-            // Memory is read of processes that nothing has loaded, and loads find them so, too.
-            let idle = matches!(figure, Figure::Idle(_));
-            if idle && !fresh {
-                running = self.again(target, running, folder.path())?;
-            }
             let sample = self.figure(visit, *figure, &running)?;
             tell(&sample);
             raw::append(&self.plane.into, &Line::Sample(Box::new(sample)))?;
-            fresh = false;
-            if idle {
+            // Memory is read of processes that nothing has loaded, and loads find them so, too.
+            if matches!(figure, Figure::Idle(_)) {
                 running = self.again(target, running, folder.path())?;
-                fresh = true;
             }
+        }
+        Ok(())
+    }
+
+    fn failed(&self, visit: &Visit, figures: &[Figure], why: &str) -> Result<()> {
+        eprintln!("bench: {why}");
+        for figure in figures {
+            let sample = Sample {
+                visit: visit.clone(),
+                figure: *figure,
+                at: clock::unix_seconds(),
+                others: 0.0,
+                noisy: false,
+                names: BTreeMap::new(),
+                measured: Measured::default(),
+                failed: Some(why.lines().next().unwrap_or_default().to_owned()),
+            };
+            raw::append(&self.plane.into, &Line::Sample(Box::new(sample)))?;
         }
         Ok(())
     }

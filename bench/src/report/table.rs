@@ -48,7 +48,32 @@ pub(super) fn table(runs: &Runs) -> String {
         messages(&mut text, runs, title, &rate, &more);
     }
     idle(&mut text, runs);
+    odd(&mut text, runs);
     text
+}
+
+/// What failed, and what was not heard of: never left out.
+fn odd(text: &mut String, runs: &Runs) {
+    let failed = runs.samples.iter().filter_map(|it| Some((it, it.failed.as_ref()?)));
+    let failed = failed.map(|(it, why)| {
+        format!("{} {}, round {}: failed: {why}", it.visit.target, it.figure, it.visit.round)
+    });
+    let unheard = runs.samples.iter().filter(|it| 0 < it.measured.unheard).map(|it| {
+        let (target, figure) = (&it.visit.target, it.figure);
+        format!("{target} {figure}, round {}: ends both ways at once", it.visit.round)
+    });
+    let wrong = runs.samples.iter().filter(|it| 0 < it.measured.errors).map(|it| {
+        let (target, figure, errors) = (&it.visit.target, it.figure, it.measured.errors);
+        format!("{target} {figure}, round {}: {errors} errors", it.visit.round)
+    });
+    let odd: Vec<String> = failed.chain(unheard).chain(wrong).collect();
+    if odd.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "\n### What went wrong\n");
+    for line in odd {
+        let _ = writeln!(text, "- {line}");
+    }
 }
 
 fn setting(text: &mut String, runs: &Runs) {
