@@ -21,6 +21,7 @@ pub mod switchboard;
 pub mod door;
 pub mod enrolment;
 pub mod hello;
+pub mod ipsec;
 
 pub mod dns;
 pub mod mail;
@@ -28,3 +29,4 @@ pub mod modem;
 pub mod nat64;
 pub mod smpp;
 pub mod sms_api;
+pub mod vici;
