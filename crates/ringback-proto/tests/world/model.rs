@@ -169,6 +169,7 @@ impl Model {
                 ttl_seconds,
                 admitted,
                 call,
+                through: _,
             } => {
                 let counts = !matches!(over, Over::Tunnel { .. });
                 assert_eq!(call.is_some(), counts, "only what a tunnel carries does not count");
@@ -273,7 +274,8 @@ impl Model {
             | Outcome::Unreachable
             | Outcome::Silent
             | Outcome::UnknownService
-            | Outcome::NotGranted => it.is = Is::Standby,
+            | Outcome::NotGranted
+            | Outcome::NoTunnel => it.is = Is::Standby,
         }
     }
 

@@ -341,6 +341,7 @@ impl Line {
             ring,
             kid: self.id.kid,
             service: rung.service,
+            through: self.id.through,
             over: rung.over,
             session,
             attempt,
