@@ -133,6 +133,12 @@ pub enum Event {
         /// What.
         progress: Progress,
     },
+    /// A ring's signal was not sent, since its dial-back could not be awaited: nobody who wants the same
+    /// tunnel can be served.
+    NoTunnel {
+        /// The ring.
+        ring: RingId,
+    },
     /// A budget denies a ring by a route or by a client: its signal has not left. Told at once.
     RingDenied {
         /// The ring.
@@ -458,6 +464,12 @@ impl Switchboard {
             Event::RingProgressed { ring, progress } => {
                 let Some(&id) = self.ledger.rings.get(&ring) else { return };
                 self.at(id, now, |line, ledger| line.ring_progressed(ring, progress, now, ledger));
+            }
+            Event::NoTunnel { ring } => {
+                let Some(&id) = self.ledger.rings.get(&ring) else {
+                    return self.probes.failed(ring, &mut self.ledger);
+                };
+                self.at(id, now, |line, ledger| line.no_tunnel(ring, ledger));
             }
             Event::RingDenied { ring, budget, wait } => {
                 let Some(&id) = self.ledger.rings.get(&ring) else { return };

@@ -6,6 +6,7 @@
 
 mod carrier;
 pub mod inner;
+pub mod ipsec;
 mod talk;
 pub mod tls;
 
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use aws_lc_rs::signature::Ed25519KeyPair;
-use ringback_proto::access_request::Sid;
+use ringback_proto::access_request::{Protocol, Sid};
 use ringback_proto::switchboard::PublicKey;
 use rustls::SignatureScheme;
 use rustls::crypto::aws_lc_rs::sign::any_eddsa_type;
@@ -38,6 +39,8 @@ pub use tls::{Acceptor, Asks, Dialer, SERVER_NAME};
 #[derive(Clone)]
 pub struct Identity {
     key: Arc<CertifiedKey>,
+    /// The private key in DER (PKCS #8), for a daemon that proves it in our place.
+    pkcs8: Arc<Zeroizing<Vec<u8>>>,
     public: PublicKey,
 }
 
@@ -47,6 +50,8 @@ pub struct Identity {
 pub enum Tunnel {
     /// TLS 1.3 with raw public keys.
     Tls(Box<tls::TlsTunnel>),
+    /// TCP inside an association of IKEv2 and ESP.
+    Ipsec(Box<ipsec::IpsecTunnel>),
 }
 
 /// Why a key cannot be used as an identity.
@@ -112,13 +117,19 @@ impl Identity {
         let spki = key.public_key().ok_or(BadKey::Ed25519)?;
         let public = PublicKey::parse(&spki).ok_or(BadKey::Ed25519)?;
         let certificate = vec![CertificateDer::from(spki.to_vec())];
-        Ok(Self { key: Arc::new(CertifiedKey::new(certificate, key)), public })
+        let pkcs8 = Arc::new(Zeroizing::new(pkcs8.to_vec()));
+        Ok(Self { key: Arc::new(CertifiedKey::new(certificate, key)), pkcs8, public })
     }
 
     /// Signs what can be taken for nothing that TLS signs (RFC 8446, 4.4.3): no text that begins
     /// with 64 spaces.
     pub(crate) fn sign(&self, said: &[u8]) -> Option<Vec<u8>> {
         self.key.key.choose_scheme(&[SignatureScheme::ED25519])?.sign(said).ok()
+    }
+
+    /// Lends the private key out, for the daemon that proves it in IKE.
+    pub(crate) fn pkcs8(&self) -> &[u8] {
+        &self.pkcs8
     }
 
     /// The key that others know it by.
@@ -128,10 +139,19 @@ impl Identity {
 }
 
 impl Tunnel {
+    /// What it runs over.
+    pub fn protocol(&self) -> Protocol {
+        match self {
+            Self::Tls(_) => Protocol::Tls,
+            Self::Ipsec(_) => Protocol::Ipsec,
+        }
+    }
+
     /// Who the other end has proved to be.
     pub fn peer(&self) -> &PublicKey {
         match self {
             Self::Tls(tunnel) => tunnel.peer(),
+            Self::Ipsec(tunnel) => tunnel.peer(),
         }
     }
 
@@ -139,6 +159,7 @@ impl Tunnel {
     pub fn exporter(&self, sid: &Sid) -> [u8; 32] {
         match self {
             Self::Tls(tunnel) => tunnel.exporter(sid),
+            Self::Ipsec(tunnel) => tunnel.exporter(sid),
         }
     }
 
@@ -153,6 +174,7 @@ impl Leg for Tunnel {
     fn socket(&self) -> &TcpStream {
         match self {
             Self::Tls(tunnel) => tunnel.socket(),
+            Self::Ipsec(tunnel) => tunnel.socket(),
         }
     }
 }
@@ -165,6 +187,7 @@ impl AsyncRead for Tunnel {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tls(tunnel) => Pin::new(tunnel.stream()).poll_read(cx, buffer),
+            Self::Ipsec(tunnel) => Pin::new(&mut **tunnel).poll_read(cx, buffer),
         }
     }
 }
@@ -177,18 +200,21 @@ impl AsyncWrite for Tunnel {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tls(tunnel) => Pin::new(tunnel.stream()).poll_write(cx, octets),
+            Self::Ipsec(tunnel) => Pin::new(&mut **tunnel).poll_write(cx, octets),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tls(tunnel) => Pin::new(tunnel.stream()).poll_flush(cx),
+            Self::Ipsec(tunnel) => Pin::new(&mut **tunnel).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tls(tunnel) => Pin::new(tunnel.stream()).poll_shutdown(cx),
+            Self::Ipsec(tunnel) => Pin::new(&mut **tunnel).poll_shutdown(cx),
         }
     }
 }

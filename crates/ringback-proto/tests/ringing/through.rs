@@ -2,6 +2,7 @@
 
 use ringback_proto::access_request::{Protocol, TunnelType};
 use ringback_proto::hello::Outcome;
+use ringback_proto::switchboard::{Event, RingId};
 
 use crate::story::{Story, lingering};
 
@@ -74,4 +75,14 @@ fn that_there_can_be_no_tunnel_is_a_refusal_for_all_who_want_it_and_never_a_tunn
         assert_eq!(told, ["cancel 1", refused[0], refused[1], "accept 10", "close 10"]);
         assert_eq!(story.until(400), NOTHING, "and nobody is rung again");
     }
+}
+
+#[test]
+fn a_ring_whose_dial_back_cannot_be_awaited_is_a_refusal_for_all_who_want_it() {
+    let mut story = wanting(TunnelType::Ipsec);
+    story.arrives_for(2, 1);
+    let told = story.event(Event::NoTunnel { ring: RingId(1) });
+    assert_eq!(told, ["cancel 1", "refuse 1 RB-NO-TUNNEL", "refuse 2 RB-NO-TUNNEL"]);
+    assert_eq!(story.until(400), NOTHING);
+    assert_eq!(story.event(Event::NoTunnel { ring: RingId(1) }), NOTHING, "things cross");
 }

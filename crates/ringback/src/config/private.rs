@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ringback_bearer::Bearer;
-use ringback_proto::access_request::OpeningKey;
+use ringback_proto::access_request::{OpeningKey, TunnelType};
 use ringback_proto::dialer::{Fleet, forbidden};
 use ringback_proto::nat64::Prefix;
 use ringback_proto::switchboard::PublicKey;
@@ -15,6 +15,7 @@ use ringback_proto::terminal::{Callees, ServiceId, TerminalName};
 use super::bearer;
 use super::callees;
 use super::grant::{self, Grant};
+use super::ipsec::{self, IpsecConfig};
 use super::section::Section;
 use crate::keyring::{Contents, Keyring};
 use crate::keys::{self, KeyFault, TerminalKeys};
@@ -37,6 +38,8 @@ pub struct PrivateConfig {
     pub grace: Duration,
     /// What signals come by, by name.
     pub bearers: BTreeMap<String, Bearer>,
+    /// IPsec, if any service is reached over it.
+    pub ipsec: Option<IpsecConfig>,
     /// Whom it may dial.
     pub public_proxies: Vec<PublicProxy>,
     /// Whom it answers for.
@@ -95,6 +98,8 @@ pub struct ServiceTarget {
     pub proxy_protocol: bool,
     /// Who may use it.
     pub grant: Grant,
+    /// What it may be reached over, whatever a signal asks for.
+    pub tunnel: TunnelType,
 }
 
 impl PrivateConfig {
@@ -164,6 +169,11 @@ pub(super) fn read(root: &mut Section<'_>) -> Option<PrivateConfig> {
         }
         section.finish();
     }
+    let ipsec = ipsec::read(root, state.as_deref());
+    let mut services = subscriptions.iter().flat_map(|it| it.services.values());
+    if ipsec.is_none() && services.any(|it| it.tunnel != TunnelType::Tls) {
+        root.wrong("ipsec", ipsec::WANTED);
+    }
     if root.lacks("terminal") {
         root.wrong("terminal", "missing: a private proxy answers for one [[terminal]] or more");
     }
@@ -175,6 +185,7 @@ pub(super) fn read(root: &mut Section<'_>) -> Option<PrivateConfig> {
         idle,
         grace,
         bearers,
+        ipsec,
         public_proxies,
         subscriptions,
     })
@@ -240,7 +251,9 @@ fn read_subscription(
         let grant = grant::read(&mut service, name.as_ref(), id);
         let address = service.host_and_port("address");
         let proxy_protocol = service.flag("proxy_protocol");
-        let target = address.map(|address| ServiceTarget { address, proxy_protocol, grant });
+        let tunnel = service.text("tunnel").unwrap_or_default();
+        let target =
+            address.map(|address| ServiceTarget { address, proxy_protocol, grant, tunnel });
         if let Some(target) = target
             && services.insert(id, target).is_some()
         {

@@ -271,6 +271,7 @@ mod tests {
             forwarded: false,
             tls_end: None,
             access: Access { level, clients, ..Access::open() },
+            tunnel: Default::default(),
         }
     }
 }

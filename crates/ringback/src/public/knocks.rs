@@ -227,6 +227,7 @@ pub(super) mod tests {
             tls_end: None,
             forwarded: false,
             access,
+            tunnel: Default::default(),
         };
         let psk = Secret::new([2; 32]);
         ListedTerminal {
