@@ -45,8 +45,8 @@ pub enum Esp {
 /// Reads `[ipsec]`, if there is one.
 pub(super) fn read(root: &mut Section<'_>, state: Option<&Path>) -> Option<IpsecConfig> {
     let mut section = root.section("ipsec")?;
-    let running = section.path("vici");
-    let program = section.path("charon");
+    let mut path = |key| if section.has(key) { section.path(key) } else { None };
+    let (running, program) = (path("vici"), path("charon"));
     let esp: Option<Esp> = section.text("esp");
     if running.is_some() && (program.is_some() || esp.is_some()) {
         section.wrong("vici", "a daemon that runs already has its own program and configuration");
