@@ -79,6 +79,8 @@ pub struct Hello {
     pub mac: [u8; 32],
     /// What became of the connection to the service.
     pub outcome: Outcome,
+    /// The connected service's octets may be carried as they are: they are encrypted end to end.
+    pub bare: bool,
 }
 
 /// The public proxy's only reply to a hello.
@@ -96,10 +98,12 @@ pub enum Answer {
 /// A frame from the public proxy, after an accepting answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ToPrivate {
-    /// From the next octet on the tunnel carries this session's bytes, raw.
+    /// From here on the tunnel carries this session's octets, in frames, until both ways have ended.
     Bound {
         /// The session.
         session: SessionId,
+        /// Below TLS; only ever in reply to a hello that offers it.
+        bare: bool,
         /// Its client.
         caller: Caller,
     },
@@ -107,6 +111,8 @@ pub enum ToPrivate {
     Open {
         /// The session.
         session: SessionId,
+        /// The public proxy, too, takes the service's octets for encrypted end to end.
+        bare: bool,
         /// Its client.
         caller: Caller,
         /// What to connect to, by the private proxy's own table.
@@ -127,9 +133,14 @@ pub enum ToPrivate {
 /// A frame from the private proxy, after an accepting answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ToPublic {
-    /// Replies to [`ToPrivate::Open`]. After [`Outcome::Connected`] come the session's bytes, raw,
-    /// both ways; after any other the tunnel stands by again.
-    Opened(Outcome),
+    /// Replies to [`ToPrivate::Open`]. After [`Outcome::Connected`] come the session's octets, in
+    /// frames, until both ways have ended; after any other the tunnel stands by again.
+    Opened {
+        /// What became of the connection to the service.
+        outcome: Outcome,
+        /// The frames come below TLS; only ever if the open has said so too.
+        bare: bool,
+    },
     /// I am here.
     Pong,
 }
@@ -157,6 +168,9 @@ pub enum Garbled {
     /// A client address that is not in its only form.
     #[error("not a client address")]
     Address,
+    /// Neither sealed nor bare.
+    #[error("no such carriage: {0}")]
+    Carriage(u8),
     /// A level or an identity that there is not.
     #[error("not a client's level and identity")]
     Caller,
@@ -201,7 +215,7 @@ impl Hello {
         let mut octets = [0; HELLO_OCTETS];
         octets[..16].copy_from_slice(&self.sid.0);
         octets[16..48].copy_from_slice(&self.mac);
-        octets[48] = self.outcome as u8;
+        octets[48] = self.outcome.encode(self.bare);
         octets
     }
 
@@ -210,7 +224,8 @@ impl Hello {
         let (mut sid, mut mac) = ([0; 16], [0; 32]);
         sid.copy_from_slice(&octets[..16]);
         mac.copy_from_slice(&octets[16..48]);
-        Ok(Self { sid: Sid(sid), mac, outcome: Outcome::decode(octets[48])? })
+        let (outcome, bare) = Outcome::decode_offer(octets[48])?;
+        Ok(Self { sid: Sid(sid), mac, outcome, bare })
     }
 }
 
@@ -240,12 +255,13 @@ impl ToPrivate {
     /// Writes the frame; refuses a signal that no frame can carry.
     pub fn encode(&self) -> Result<Vec<u8>, Garbled> {
         match self {
-            Self::Bound { session, caller } => {
-                frame(0x01, &[&session.0.to_be_bytes(), &caller.encode()])
-            }
-            Self::Open { session, caller, service } => {
+            Self::Bound { session, bare, caller } => {
                 let session = session.0.to_be_bytes();
-                frame(0x02, &[&session, &service.0.to_be_bytes(), &caller.encode()])
+                frame(0x01, &[&session, &[u8::from(*bare)], &caller.encode()])
+            }
+            Self::Open { session, bare, caller, service } => {
+                let (session, bare) = (session.0.to_be_bytes(), [u8::from(*bare)]);
+                frame(0x02, &[&session, &bare, &service.0.to_be_bytes(), &caller.encode()])
             }
             Self::Ring(signal) => frame(0x03, &[signal]),
             Self::Spare(signal) => frame(0x04, &[signal]),
@@ -260,12 +276,22 @@ impl ToPrivate {
         let Some((kind, body)) = split(octets, Self::fits)? else { return Ok(None) };
         let used = FRAME_HEAD + body.len();
         let session = || SessionId(body[..8].iter().fold(0, |id, it| id << 8 | u64::from(*it)));
+        let bare = || match body[8] {
+            0 => Ok(false),
+            1 => Ok(true),
+            other => Err(Garbled::Carriage(other)),
+        };
         let frame = match kind {
-            0x01 => Self::Bound { session: session(), caller: Caller::decode(&body[8..])? },
+            0x01 => Self::Bound {
+                session: session(),
+                bare: bare()?,
+                caller: Caller::decode(&body[9..])?,
+            },
             0x02 => Self::Open {
                 session: session(),
-                service: ServiceId(u16::from_be_bytes([body[8], body[9]])),
-                caller: Caller::decode(&body[10..])?,
+                bare: bare()?,
+                service: ServiceId(u16::from_be_bytes([body[9], body[10]])),
+                caller: Caller::decode(&body[11..])?,
             },
             0x03 => Self::Ring(body.to_vec()),
             0x04 => Self::Spare(body.to_vec()),
@@ -279,8 +305,8 @@ impl ToPrivate {
 
     fn fits(kind: u8, octets: usize) -> Result<bool, Garbled> {
         match kind {
-            0x01 => Ok(Caller::OCTETS.contains(&octets.saturating_sub(8))),
-            0x02 => Ok(Caller::OCTETS.contains(&octets.saturating_sub(8 + 2))),
+            0x01 => Ok(Caller::OCTETS.contains(&octets.saturating_sub(8 + 1))),
+            0x02 => Ok(Caller::OCTETS.contains(&octets.saturating_sub(8 + 1 + 2))),
             0x03 | 0x04 => Ok((1..=limits::FRAME_OCTETS).contains(&octets)),
             0x05..=0x07 => Ok(octets == 0),
             other => Err(Garbled::Kind(other)),
@@ -292,7 +318,7 @@ impl ToPublic {
     /// Writes the frame.
     pub fn encode(&self) -> Vec<u8> {
         match self {
-            Self::Opened(outcome) => vec![0x81, 0, 1, *outcome as u8],
+            Self::Opened { outcome, bare } => vec![0x81, 0, 1, outcome.encode(*bare)],
             Self::Pong => vec![0x86, 0, 0],
         }
     }
@@ -302,7 +328,10 @@ impl ToPublic {
         let Some((kind, body)) = split(octets, Self::fits)? else { return Ok(None) };
         let used = FRAME_HEAD + body.len();
         let frame = match kind {
-            0x81 => Self::Opened(Outcome::decode(body[0])?),
+            0x81 => {
+                let (outcome, bare) = Outcome::decode_offer(body[0])?;
+                Self::Opened { outcome, bare }
+            }
             0x86 => Self::Pong,
             other => return Err(Garbled::Kind(other)),
         };
@@ -349,6 +378,21 @@ pub(crate) fn split(
 }
 
 impl Outcome {
+    /// Set beside [`Self::Connected`] where the session's octets may be carried below TLS.
+    const BARE: u8 = 0x80;
+
+    fn encode(self, bare: bool) -> u8 {
+        self as u8 | if bare { Self::BARE } else { 0 }
+    }
+
+    /// Reads an outcome and whether the service's octets may be carried below TLS.
+    fn decode_offer(octet: u8) -> Result<(Self, bool), Garbled> {
+        if octet == Self::Connected.encode(true) {
+            return Ok((Self::Connected, true));
+        }
+        Ok((Self::decode(octet)?, false))
+    }
+
     /// Reads an outcome.
     pub fn decode(octet: u8) -> Result<Self, Garbled> {
         match octet {

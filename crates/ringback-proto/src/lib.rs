@@ -20,6 +20,7 @@ pub mod switchboard;
 
 pub mod door;
 pub mod enrolment;
+pub mod frame;
 pub mod hello;
 pub mod ipsec;
 

@@ -17,6 +17,8 @@ pub const SMS_CHARACTERS: usize = 160;
 
 /// Octets of a tunnel frame's body; a longer one ends the tunnel.
 pub const FRAME_OCTETS: usize = 1024;
+/// Octets of one frame of a session; a longer one cuts the tunnel.
+pub const SESSION_FRAME_OCTETS: usize = 1024 * 1024;
 /// Octets of a user's or a client's name; a longer one is refused where it is read.
 pub const IDENTITY_OCTETS: usize = 64;
 /// Clients that may wait for one terminal at once; the newest is refused as busy.

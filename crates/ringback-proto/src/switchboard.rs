@@ -181,12 +181,15 @@ pub enum Event {
         /// The tunnel.
         tunnel: TunnelId,
     },
-    /// A splice has ended, and its client and its tunnel with it.
+    /// A splice has ended, and its client with it.
     SpliceEnded {
         /// The client.
         client: ClientId,
         /// The tunnel.
         tunnel: TunnelId,
+        /// The splice's proof, if both directions came to their end and the tunnel can serve another
+        /// session; the tunnel still takes orders then. Without it, the tunnel has ended too.
+        back: Option<Paired>,
     },
     /// A terminal's keys are worth nothing any more: nobody is rung, joined or served by them.
     Revoke {
@@ -507,9 +510,20 @@ impl Switchboard {
                 };
                 self.at(id, now, act);
             }
-            Event::SpliceEnded { client, tunnel } => {
+            Event::SpliceEnded { client, tunnel, back: None } => {
                 let Some(&id) = self.ledger.tunnels.get(&tunnel) else { return };
                 self.at(id, now, |line, ledger| drop(line.unsplice(client, tunnel, ledger)));
+            }
+            Event::SpliceEnded { client, tunnel, back: Some(paired) } => {
+                // Its line may have been revoked, or its session cut, in this very moment.
+                let Some(&id) = self.ledger.tunnels.get(&tunnel) else {
+                    return self.ledger.commands.push_back(Command::Close { tunnel });
+                };
+                let stopping = self.stopping;
+                let act = |line: &mut Line, ledger: &mut Ledger| {
+                    line.tunnel_returned((client, tunnel), paired, stopping, now, ledger);
+                };
+                self.at(id, now, act);
             }
             Event::Revoke { kid } => {
                 let ids: Vec<LineId> =

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use ringback_proto::access_request::{SessionKeys, Sid};
+use ringback_proto::frame;
 use ringback_proto::gate::{Identity, Level};
 use ringback_proto::hello::{
     Answer, Caller, ClientAddress, Garbled, Hello, Outcome, SessionId, ToPrivate, ToPublic,
@@ -25,8 +26,10 @@ fn every_golden_frame_of_the_documentation_is_what_is_written() {
 #[test]
 fn a_hello_and_an_answer_are_read_as_they_were_written() {
     for outcome in OUTCOMES {
-        let hello = Hello { sid: keys().sid, mac: [9; 32], outcome };
-        assert_eq!(Hello::decode(&hello.encode()), Ok(hello));
+        for bare in [false, outcome == Outcome::Connected] {
+            let hello = Hello { sid: keys().sid, mac: [9; 32], outcome, bare };
+            assert_eq!(Hello::decode(&hello.encode()), Ok(hello));
+        }
     }
     for answer in [Answer::Gone, Answer::Accepted { mac: [7; 32] }] {
         assert_eq!(Answer::decode(&answer.encode()), Ok(answer));
@@ -35,9 +38,14 @@ fn a_hello_and_an_answer_are_read_as_they_were_written() {
 
 #[test]
 fn an_unknown_outcome_or_answer_is_refused() {
-    let mut hello = Hello { sid: keys().sid, mac: [9; 32], outcome: Outcome::Refused }.encode();
+    let hello = Hello { sid: keys().sid, mac: [9; 32], outcome: Outcome::Refused, bare: false };
+    let mut hello = hello.encode();
     hello[48] = 8;
     assert_eq!(Hello::decode(&hello), Err(Garbled::Outcome(8)));
+    // Only what is connected is carried bare.
+    hello[48] = 0x81;
+    assert_eq!(Hello::decode(&hello), Err(Garbled::Outcome(0x81)));
+    assert_eq!(ToPublic::decode(&[0x81, 0, 1, 0x86]), Err(Garbled::Outcome(0x86)));
 
     let mut answer = Answer::Gone.encode();
     answer[32] = 1;
@@ -57,7 +65,7 @@ fn every_frame_is_read_as_it_was_written_however_it_is_cut() {
         octets.extend(b"the session's own");
         assert_eq!(ToPrivate::decode(&octets), Ok(Some((frame, used))));
     }
-    for frame in OUTCOMES.map(ToPublic::Opened).into_iter().chain([ToPublic::Pong]) {
+    for frame in OUTCOMES.map(opened).into_iter().chain([BARE, ToPublic::Pong]) {
         let mut octets = frame.encode();
         for cut in 0..octets.len() {
             assert_eq!(ToPublic::decode(&octets[..cut]), Ok(None), "{frame:?} cut at {cut}");
@@ -74,7 +82,7 @@ fn a_wrong_kind_or_length_is_told_from_the_head_alone() {
     assert_eq!(ToPrivate::decode(&[0x03, 0xff, 0xff]), length(0x03, 0xffff));
     assert_eq!(ToPrivate::decode(&[0x04, 0x04, 0x01]), length(0x04, FRAME_OCTETS + 1));
     assert_eq!(ToPrivate::decode(&[0x03, 0, 0]), length(0x03, 0));
-    for (kind, least) in [(0x01, 8 + 21), (0x02, 8 + 2 + 21)] {
+    for (kind, least) in [(0x01, 8 + 1 + 21), (0x02, 8 + 1 + 2 + 21)] {
         for wrong in [0, least - 1, least + 65] {
             assert_eq!(ToPrivate::decode(&[kind, 0, wrong]), length(kind, wrong.into()));
         }
@@ -112,6 +120,13 @@ fn a_client_address_has_one_form() {
     let not_nothing = [&[0; 18][..], &[1]].concat();
     assert_eq!(bound(&not_nothing), Err(Garbled::Address));
     assert_eq!(bound(&[&[5][..], &v4[1..]].concat()), Err(Garbled::Address));
+}
+
+#[test]
+fn a_session_is_sealed_or_bare_and_nothing_between() {
+    let mut frame = frames_to_private()[1].encode().unwrap();
+    frame[3 + 8] = 2;
+    assert_eq!(ToPrivate::decode(&frame), Err(Garbled::Carriage(2)));
 }
 
 #[test]
@@ -180,8 +195,14 @@ fn client() -> ClientAddress {
 
 /// Reads a bound frame of session 0.
 fn bound(caller: &[u8]) -> Result<Option<(ToPrivate, usize)>, Garbled> {
-    let length = u8::try_from(8 + caller.len()).expect("a short body");
-    ToPrivate::decode(&[&[0x01, 0, length][..], &[0; 8], caller].concat())
+    let length = u8::try_from(9 + caller.len()).expect("a short body");
+    ToPrivate::decode(&[&[0x01, 0, length][..], &[0; 9], caller].concat())
+}
+
+const BARE: ToPublic = ToPublic::Opened { outcome: Outcome::Connected, bare: true };
+
+fn opened(outcome: Outcome) -> ToPublic {
+    ToPublic::Opened { outcome, bare: false }
 }
 
 fn frames_to_private() -> Vec<ToPrivate> {
@@ -191,9 +212,9 @@ fn frames_to_private() -> Vec<ToPrivate> {
     let nobody = |address| Caller { address, level: Level::Open, identity: None };
     let lee = Caller { address: v6.into(), level: Level::EndToEnd, identity };
     vec![
-        ToPrivate::Bound { session, caller: nobody(client()) },
-        ToPrivate::Bound { session, caller: nobody(ClientAddress::UNKNOWN) },
-        ToPrivate::Open { session, service: ServiceId(0x0102), caller: lee },
+        ToPrivate::Bound { session, bare: false, caller: nobody(client()) },
+        ToPrivate::Bound { session, bare: true, caller: nobody(ClientAddress::UNKNOWN) },
+        ToPrivate::Open { session, bare: false, service: ServiceId(0x0102), caller: lee },
         ToPrivate::Ring(vec![0x11, 0xab, 0xcd]),
         ToPrivate::Spare(vec![0x12, 0xab]),
         ToPrivate::Standby,
@@ -206,7 +227,7 @@ fn frames_to_private() -> Vec<ToPrivate> {
 fn golden() -> Vec<(&'static str, Vec<u8>)> {
     let (keys, exporter) = (keys(), [0x55; 32]);
     let mac = confirm_private(&keys, &exporter);
-    let hello = Hello { sid: keys.sid, mac, outcome: Outcome::Connected };
+    let hello = Hello { sid: keys.sid, mac, outcome: Outcome::Connected, bare: false };
     let accepted = Answer::Accepted { mac: confirm_public(&keys, &exporter) };
     let names = ["bound-v4", "bound-unknown", "open", "ring", "spare", "standby", "ping", "close"];
     let mut golden = vec![
@@ -216,8 +237,12 @@ fn golden() -> Vec<(&'static str, Vec<u8>)> {
     ];
     let frames = frames_to_private().into_iter().map(|it| it.encode().expect("a frame"));
     golden.extend(names.into_iter().zip(frames));
-    golden.push(("opened", ToPublic::Opened(Outcome::Connected).encode()));
+    golden.push(("opened", opened(Outcome::Connected).encode()));
+    golden.push(("opened-bare", BARE.encode()));
     golden.push(("pong", ToPublic::Pong.encode()));
+    golden.push(("session", [&frame::head(5)[..], b"hello"].concat()));
+    golden.push(("session-end", frame::END.to_vec()));
+    golden.push(("session-ended", frame::ended(5).to_vec()));
     golden
 }
 

@@ -32,6 +32,7 @@ pub mod ring;
 pub mod prompt;
 pub mod reload;
 
+mod buffer;
 mod clock;
 mod control;
 mod fading;

@@ -100,8 +100,34 @@ pub const FAREWELL_PATIENCE: Duration = Duration::from_secs(3);
 /// Octets of a refused client that are read and thrown away, so that it hears the refusal instead
 /// of a reset; whoever sends more is reset.
 pub const FAREWELL_OCTETS: u64 = 1024 * 1024;
-/// Octets of a splice's buffer, one for each direction; whoever writes faster waits.
-pub const SPLICE_OCTETS: usize = 64 * 1024;
+/// Octets of the buffer between a session and a standard stream; whoever writes faster waits.
+pub const STDIO_OCTETS: usize = 64 * 1024;
+/// Octets of a large working buffer; whoever writes faster waits. Fewer cost more system calls, more
+/// do not stay in the processor's cache.
+pub const LARGE_OCTETS: usize = 256 * 1024;
+/// Octets of a small one: a TLS record's.
+pub const SMALL_OCTETS: usize = 16 * 1024;
+/// Large working buffers that are lent at once; who comes next gets a small one.
+pub const LARGE_BUFFERS: usize = 256;
+/// Large working buffers that a thread keeps for whoever comes next; more are freed.
+pub const KEPT_BUFFERS: usize = 4;
+/// Octets of a session that TLS takes at once; the rest waits until these have left.
+pub const SEALED_OCTETS: usize = LARGE_OCTETS;
+/// A read of so many octets is a large one.
+pub const LARGE_READ: usize = 16 * 1024;
+/// So many large reads in a row, and the kernel moves the octets; so many small ones, and we copy.
+pub const LARGE_READS: i16 = 3;
+/// Sizes of a pipe, the best first; with any other it is not used.
+pub const PIPE_OCTETS: [usize; 2] = [1024 * 1024, 256 * 1024];
+/// Pipes that are open at once: half of what the kernel lets an ordinary user have at the best size.
+/// Who comes next goes on copying.
+pub const PIPES: usize = 32;
+/// Pipes that a thread keeps for whoever comes next; more are closed.
+pub const KEPT_PIPES: usize = 4;
+/// How many large reads a session that got no pipe copies before it asks again.
+pub const PIPE_AGAIN: i16 = 64;
+/// Octets that one direction carries before others have their turn.
+pub const TURN_OCTETS: u64 = 2 * 1024 * 1024;
 /// How long a connection is silent before the kernel asks whether the other end is still there.
 pub const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
 /// How long the kernel waits before it asks again.

@@ -39,7 +39,7 @@ use crate::keys::KeyFault;
 use crate::limits::{EVENTS, INCOMPLETE_PER_NETWORK, RATCHET_CHECK, SEQUENCE_CHECK, TRIALS_ASKED};
 use crate::reload::Reload;
 use crate::state::{self, Sequences};
-use crate::tunnel::{Acceptor, Identity, Talk};
+use crate::tunnel::{Acceptor, Framed, Identity};
 use crate::{clock, journal};
 
 mod armed;
@@ -113,7 +113,8 @@ impl House {
 enum Happening {
     /// A client has named its terminal and is held.
     ClientArrived { event: Event, client: Held },
-    /// A tunnel has said a whole hello.
+    /// A tunnel has said a whole hello, or has come back from a session and can serve another: from
+    /// now on it takes orders.
     TunnelArrived { event: Event, tunnel: TunnelId, orders: mpsc::Sender<Order> },
     /// A bearer has done what it can for a ring.
     RingEnded { ring: RingId, event: Option<Event> },
@@ -137,6 +138,8 @@ enum Happening {
 struct Held {
     id: ClientId,
     caller: Caller,
+    /// Its service's octets are encrypted end to end already.
+    bare: bool,
     /// The terminal's address that it rings by itself, if it does.
     rings: Option<Callee>,
     /// Holds one, beside the signals that the client sends by itself: the next is given only after
@@ -150,7 +153,7 @@ struct Held {
 #[derive(Debug)]
 enum Verdict {
     /// It is joined to a tunnel, which is handed over on this channel once it carries the session.
-    Joined { tunnel: TunnelId, taken: oneshot::Receiver<Talk>, paired: Paired },
+    Joined { tunnel: TunnelId, taken: oneshot::Receiver<Framed>, paired: Paired },
     /// It is told why not.
     Refused(Refusal),
     /// It is not over yet: the client sends a signal by itself, as these octets say.
@@ -166,10 +169,19 @@ enum Order {
     Say(Vec<u8>),
     /// Say these octets, then wait for the private proxy's word on the service.
     Open(Vec<u8>),
-    /// Say these octets, if any, then hand the tunnel over.
-    Join(Vec<u8>, oneshot::Sender<Talk>),
+    /// Tell the private proxy, unless it was opened, then hand the tunnel over for one session.
+    Join(Option<Binding>, oneshot::Sender<Framed>),
     /// Say these octets, if any, and end.
     End(Vec<u8>),
+}
+
+/// Whom a tunnel whose service is connected already is bound to.
+#[derive(Debug)]
+struct Binding {
+    session: SessionId,
+    caller: Caller,
+    /// Past TLS, if the private proxy has offered that.
+    bare: bool,
 }
 
 /// Runs a public proxy until it is stopped.
@@ -478,12 +490,12 @@ impl Role {
                 if let Event::TunnelLost { tunnel } = &event {
                     self.tunnels.remove(tunnel);
                 }
-                if let Event::ClientLeft { client } | Event::SpliceEnded { client, .. } = &event {
-                    self.clients.remove(client);
-                }
                 event
             }
         };
+        if let Event::ClientLeft { client } | Event::SpliceEnded { client, .. } = &event {
+            self.clients.remove(client);
+        }
         self.switchboard.handle_event(event, clock::now());
     }
 
@@ -557,8 +569,8 @@ impl Role {
             Command::Standby { tunnel } => self.say(tunnel, &ToPrivate::Standby),
             Command::Open { tunnel, client, session, service } => {
                 let Some(held) = self.clients.get(&client) else { return };
-                let caller = held.caller.clone();
-                let open = ToPrivate::Open { session, caller, service };
+                let (caller, bare) = (held.caller.clone(), held.bare);
+                let open = ToPrivate::Open { session, bare, caller, service };
                 self.frame(tunnel, &open, Order::Open);
             }
             Command::Splice { client, tunnel, session, opened, paired } => {
@@ -598,12 +610,12 @@ impl Role {
         let verdict = Verdict::Joined { tunnel, taken, paired };
         let Some(held) = held.filter(|it| it.verdicts.try_send(verdict).is_ok()) else {
             // It has gone, and so does the tunnel, to which nobody can give orders any more.
-            let event = Event::SpliceEnded { client, tunnel };
+            let event = Event::SpliceEnded { client, tunnel, back: None };
             return self.switchboard.handle_event(event, clock::now());
         };
-        let bound = ToPrivate::Bound { session, caller: held.caller.clone() };
-        let octets = if opened { Vec::new() } else { bound.encode().expect("a bound frame fits") };
-        let _ = orders.map(|it| it.try_send(Order::Join(octets, taker)));
+        let binding = Binding { session, caller: held.caller.clone(), bare: held.bare };
+        let join = Order::Join((!opened).then_some(binding), taker);
+        let _ = orders.map(|it| it.try_send(join));
     }
 
     fn say(&mut self, tunnel: TunnelId, frame: &ToPrivate) {

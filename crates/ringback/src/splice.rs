@@ -1,30 +1,62 @@
 //! Joins a client and a tunnel, or a tunnel and a terminal, and copies both ways.
 //!
 //! Carries each direction's end for itself, and never lets a cut stream look complete: from the
-//! first octet to the last both sockets are set to be reset when dropped, so that an error, the
+//! first octet to the last both legs are set to be reset when dropped, so that an error, the
 //! idle limit, an aborted task or a killed process is seen as a reset by both ends. Only when both
 //! directions have ended cleanly is that taken back. Looks at no octet and decides about nobody.
+//! While nothing moves it holds neither a buffer nor a pipe.
+
+mod pipe;
+mod pump;
 
 use std::fmt;
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::io;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ringback_proto::dialer::Verified;
 use ringback_proto::switchboard::Paired;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
-use crate::{limits, socket};
+use crate::socket;
+use pump::{Broken, Pump};
 
-/// One end of a splice: a stream over one TCP socket, whose read says "end" only if the other end
-/// has said so.
+pub use pipe::Pipe;
+
+/// One end of a splice: a stream whose read says "end" only if the other end has said so.
 pub trait Leg: AsyncRead + AsyncWrite + Unpin + Send {
-    /// The socket below.
-    fn socket(&self) -> &TcpStream;
+    /// From now on it is cut when it is dropped, however that comes about.
+    fn arm(&self) -> io::Result<()>;
+
+    /// Takes [`Self::arm`] back: when it is dropped, what is under way still arrives.
+    fn disarm(&self) -> io::Result<()>;
+
+    /// Whether the kernel may move what comes: nothing has to be done to it, and nothing of it was
+    /// read ahead.
+    fn pours(&self) -> bool {
+        false
+    }
+
+    /// Whether the kernel may move what goes.
+    fn drains(&self) -> bool {
+        false
+    }
+
+    /// Has the kernel move octets into an empty pipe; 0 if it can move no more, which is not yet an
+    /// end. Asked only of what [`Self::pours`].
+    fn poll_pour(&mut self, _: &mut Context<'_>, _: &mut Pipe) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(0))
+    }
+
+    /// Has the kernel move octets out of a pipe, at least one. Asked only of what [`Self::drains`].
+    fn poll_drain(&mut self, _: &mut Context<'_>, _: &mut Pipe) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::ErrorKind::Unsupported.into()))
+    }
 }
 
 /// The right to splice: only a check that has been passed leaves one behind.
@@ -86,23 +118,23 @@ pub enum Side {
 }
 
 /// Copies until both directions have ended, one leg breaks, or nothing moves for `idle`. Holding
-/// the proof that these two belong together is the right to splice; dropping the future
-/// resets both legs.
+/// the proof that these two belong together is the right to splice. Unless both directions have
+/// come to their end, the legs are reset when they are dropped, and are of no use any more.
 pub async fn splice(
-    mut client: impl Leg,
-    mut terminal: impl Leg,
+    client: &mut impl Leg,
+    terminal: &mut impl Leg,
     idle: Duration,
     tally: &Tally,
     _proof: &impl Proof,
 ) -> Ended {
-    let how = match ready_legs(&client, &terminal) {
-        Ok(()) => copy(&mut client, &mut terminal, idle, tally).await,
+    let how = match arm_legs(client, terminal) {
+        Ok(()) => copy(client, terminal, idle, tally).await,
         Err(side) => How::Cut(side),
     };
     if how == How::Clean {
         // Fails only on a socket that is broken already; it has carried its end before that.
-        let _ = socket::disarm(client.socket());
-        let _ = socket::disarm(terminal.socket());
+        let _ = client.disarm();
+        let _ = terminal.disarm();
     }
     Ended { to_terminal: tally.to_terminal(), to_client: tally.to_client(), how }
 }
@@ -126,15 +158,34 @@ impl Tally {
 }
 
 impl Leg for TcpStream {
-    fn socket(&self) -> &TcpStream {
-        self
+    fn arm(&self) -> io::Result<()> {
+        socket::arm(self)
+    }
+
+    fn disarm(&self) -> io::Result<()> {
+        socket::disarm(self)
+    }
+
+    fn pours(&self) -> bool {
+        true
+    }
+
+    fn drains(&self) -> bool {
+        true
+    }
+
+    fn poll_pour(&mut self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
+        pipe.poll_fill(cx, self, usize::MAX)
+    }
+
+    fn poll_drain(&mut self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
+        pipe.poll_empty(cx, self, usize::MAX)
     }
 }
 
-fn ready_legs(client: &impl Leg, terminal: &impl Leg) -> Result<(), Side> {
-    let ready = |socket| socket::tune(socket).and_then(|()| socket::arm(socket));
-    ready(client.socket()).map_err(|_| Side::Client)?;
-    ready(terminal.socket()).map_err(|_| Side::Terminal)
+fn arm_legs(client: &impl Leg, terminal: &impl Leg) -> Result<(), Side> {
+    client.arm().map_err(|_| Side::Client)?;
+    terminal.arm().map_err(|_| Side::Terminal)
 }
 
 async fn copy(
@@ -175,88 +226,4 @@ async fn copy(
         Poll::Pending
     })
     .await
-}
-
-/// One direction: reads, writes, and carries the end.
-struct Pump {
-    buffer: Box<[u8]>,
-    written: usize,
-    read: usize,
-    unflushed: bool,
-    stage: Stage,
-}
-
-enum Stage {
-    Open,
-    Ending,
-    Ended,
-}
-
-/// Which end of a direction failed.
-enum Broken {
-    Source,
-    Sink,
-}
-
-impl Pump {
-    fn new() -> Self {
-        let buffer = vec![0; limits::SPLICE_OCTETS].into_boxed_slice();
-        Self { buffer, written: 0, read: 0, unflushed: false, stage: Stage::Open }
-    }
-
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        source: &mut impl Leg,
-        sink: &mut impl Leg,
-        carried: &AtomicU64,
-    ) -> Poll<Result<(), Broken>> {
-        loop {
-            while self.written < self.read {
-                let rest = &self.buffer[self.written..self.read];
-                match ready!(Pin::new(&mut *sink).poll_write(cx, rest)) {
-                    Ok(0) | Err(_) => return Poll::Ready(Err(Broken::Sink)),
-                    Ok(octets) => {
-                        self.written += octets;
-                        self.unflushed = true;
-                        carried.fetch_add(octets as u64, Ordering::Relaxed);
-                    }
-                }
-            }
-            match self.stage {
-                Stage::Open => {
-                    let Poll::Ready(read) = self.poll_read(cx, source) else {
-                        // Nothing more to come for now: what a tunnel has gathered must leave.
-                        if self.unflushed {
-                            let flushed = ready!(Pin::new(&mut *sink).poll_flush(cx));
-                            flushed.map_err(|_| Broken::Sink)?;
-                            self.unflushed = false;
-                        }
-                        return Poll::Pending;
-                    };
-                    read?;
-                }
-                Stage::Ending => {
-                    let ended = ready!(Pin::new(&mut *sink).poll_shutdown(cx));
-                    ended.map_err(|_| Broken::Sink)?;
-                    self.stage = Stage::Ended;
-                }
-                Stage::Ended => return Poll::Ready(Ok(())),
-            }
-        }
-    }
-
-    fn poll_read(
-        &mut self,
-        cx: &mut Context<'_>,
-        source: &mut impl Leg,
-    ) -> Poll<Result<(), Broken>> {
-        let mut buffer = ReadBuf::new(&mut self.buffer);
-        ready!(Pin::new(source).poll_read(cx, &mut buffer)).map_err(|_| Broken::Source)?;
-        (self.written, self.read) = (0, buffer.filled().len());
-        if self.read == 0 {
-            self.stage = Stage::Ending;
-        }
-        Poll::Ready(Ok(()))
-    }
 }

@@ -5,13 +5,15 @@
 //! of their own: whoever starts one bounds the time up to the whole hello.
 
 mod carrier;
+mod framed;
 pub mod inner;
 pub mod ipsec;
+mod records;
 mod talk;
 pub mod tls;
 
 use std::fmt;
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -24,7 +26,7 @@ use rustls::crypto::aws_lc_rs::sign::any_eddsa_type;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use rustls::sign::CertifiedKey;
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use zeroize::Zeroizing;
 
@@ -32,6 +34,7 @@ use crate::socket;
 use crate::splice::Leg;
 
 pub use carrier::Carrier;
+pub use framed::Framed;
 pub use talk::Talk;
 pub use tls::{Acceptor, Asks, Dialer, SERVER_NAME};
 
@@ -166,16 +169,87 @@ impl Tunnel {
     /// Cuts the tunnel: the other end sees an error, never an end.
     pub fn reset(self) {
         // Fails only on a socket that is broken already.
-        let _ = socket::arm(self.socket());
+        let _ = self.arm();
+    }
+
+    /// The TCP connection below.
+    pub fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Tls(tunnel) => tunnel.records().stream(),
+            Self::Ipsec(tunnel) => tunnel.records().stream(),
+        }
+    }
+
+    fn socket_mut(&mut self) -> &mut TcpStream {
+        match self {
+            Self::Tls(tunnel) => tunnel.records_mut().stream_mut(),
+            Self::Ipsec(tunnel) => tunnel.records_mut().stream_mut(),
+        }
+    }
+
+    /// What one record has said and nobody has taken; empty at the end.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        match self {
+            Self::Tls(tunnel) => Pin::new(tunnel.stream()).poll_fill_buf(cx),
+            Self::Ipsec(tunnel) => tunnel.poll_fill(cx),
+        }
+    }
+
+    fn consume(&mut self, octets: usize) {
+        match self {
+            Self::Tls(tunnel) => Pin::new(tunnel.stream()).consume(octets),
+            Self::Ipsec(tunnel) => tunnel.records_mut().consume(octets),
+        }
+    }
+
+    /// What has come on the TCP connection and nobody has taken, past TLS; empty at its end.
+    fn poll_fill_bare(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        match self {
+            Self::Tls(tunnel) => tunnel.records_mut().poll_fill(cx),
+            Self::Ipsec(tunnel) => tunnel.poll_fill(cx),
+        }
+    }
+
+    fn consume_bare(&mut self, octets: usize) {
+        match self {
+            Self::Tls(tunnel) => tunnel.records_mut().consume(octets),
+            Self::Ipsec(tunnel) => tunnel.records_mut().consume(octets),
+        }
+    }
+
+    /// Whether whole records have come, and what is next may be none.
+    fn is_between(&self) -> bool {
+        match self {
+            Self::Tls(tunnel) => tunnel.records().is_between() && !tunnel.holds_back(),
+            // There is nothing that a session could go past.
+            Self::Ipsec(_) => false,
+        }
+    }
+
+    /// Whether all that was read of the TCP connection was taken.
+    fn is_level(&self) -> bool {
+        match self {
+            Self::Tls(tunnel) => tunnel.records().is_level(),
+            Self::Ipsec(tunnel) => tunnel.records().is_level(),
+        }
+    }
+
+    /// Whether octets were taken that have not left.
+    fn holds_back(&self) -> bool {
+        match self {
+            Self::Tls(tunnel) => tunnel.holds_back(),
+            Self::Ipsec(tunnel) => tunnel.holds_back(),
+        }
     }
 }
 
 impl Leg for Tunnel {
-    fn socket(&self) -> &TcpStream {
-        match self {
-            Self::Tls(tunnel) => tunnel.socket(),
-            Self::Ipsec(tunnel) => tunnel.socket(),
-        }
+    fn arm(&self) -> io::Result<()> {
+        socket::arm(self.socket())
+    }
+
+    fn disarm(&self) -> io::Result<()> {
+        socket::disarm(self.socket())
     }
 }
 
@@ -202,6 +276,21 @@ impl AsyncWrite for Tunnel {
             Self::Tls(tunnel) => Pin::new(tunnel.stream()).poll_write(cx, octets),
             Self::Ipsec(tunnel) => Pin::new(&mut **tunnel).poll_write(cx, octets),
         }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tls(tunnel) => Pin::new(tunnel.stream()).poll_write_vectored(cx, pieces),
+            Self::Ipsec(tunnel) => Pin::new(&mut **tunnel).poll_write_vectored(cx, pieces),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

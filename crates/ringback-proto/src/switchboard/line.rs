@@ -65,10 +65,15 @@ struct Tunnel {
     duty: Duty,
 }
 
-/// What an accepted tunnel is there for. Its proof is spent by the splice.
+/// What an accepted tunnel is there for. Its proof goes into the splice, and comes back if the
+/// tunnel can serve another session.
 #[derive(Debug)]
 enum Duty {
-    Standby(Paired),
+    Standby {
+        /// When it last was heard of.
+        since: Instant,
+        paired: Paired,
+    },
     Opening {
         client: ClientId,
         until: Instant,
@@ -218,7 +223,7 @@ impl Line {
         };
         let opening = self.tunnels.values().filter_map(|it| match &it.duty {
             Duty::Opening { until, .. } => Some(*until),
-            Duty::Standby(_) | Duty::Spliced { .. } => None,
+            Duty::Standby { .. } | Duty::Spliced { .. } => None,
         });
         let clients = self.clients.values().map(|it| it.give_up_at);
         let rings = self.rings.values().map(|it| it.until);
@@ -250,7 +255,7 @@ impl Line {
             ledger.tunnels.remove(&tunnel);
             ledger.commands.push_back(match it.duty {
                 Duty::Spliced { id, client: _ } => Command::Cut { client: id, tunnel },
-                Duty::Standby(_) | Duty::Opening { .. } => Command::Close { tunnel },
+                Duty::Standby { .. } | Duty::Opening { .. } => Command::Close { tunnel },
             });
         }
     }

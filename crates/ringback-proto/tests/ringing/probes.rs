@@ -56,7 +56,7 @@ fn a_stranger_who_has_opened_the_probe_proves_nothing_and_spoils_nothing() {
     prove(&mut story);
     let keys = keys(RingId(1));
     let mac = confirm_private(&keys, &EXPORTER);
-    let hello = Hello { sid: keys.sid, mac, outcome: Outcome::NotTried };
+    let hello = Hello { sid: keys.sid, mac, outcome: Outcome::NotTried, bare: false };
     assert_eq!(story.hello(9, STRANGER, hello.clone()), ["dismiss 9 unproven"]);
     let guessed = Hello { mac: [0; 32], ..hello };
     assert_eq!(story.hello(10, OURS, guessed), ["dismiss 10 unproven"]);

@@ -32,7 +32,7 @@ fn the_answer_proves_that_the_public_proxy_has_sealed_the_signal() {
     story.arrives(1);
     let keys = keys(RingId(1));
     let mac = confirm_private(&keys, &EXPORTER);
-    let hello = Hello { sid: keys.sid, mac, outcome: Outcome::Connected };
+    let hello = Hello { sid: keys.sid, mac, outcome: Outcome::Connected, bare: false };
     let (tunnel, peer) = (TunnelId(10), OURS);
     let event =
         Event::HelloHeard { tunnel, protocol: Protocol::Tls, peer, hello, exporter: EXPORTER };
@@ -71,7 +71,7 @@ fn a_stranger_with_the_token_is_turned_away_without_spoiling_it() {
     story.arrives(1);
     let keys = keys(RingId(1));
     let mac = confirm_private(&keys, &EXPORTER);
-    let hello = Hello { sid: keys.sid, mac, outcome: Outcome::Connected };
+    let hello = Hello { sid: keys.sid, mac, outcome: Outcome::Connected, bare: false };
     assert_eq!(story.hello(10, STRANGER, hello), ["dismiss 10 unproven"]);
     assert_eq!(
         story.dials(11, 1, Outcome::Connected),
@@ -88,14 +88,14 @@ fn a_wrong_code_is_turned_away_without_spoiling_the_session() {
     for octet in 0..32 {
         let mut mac = good;
         mac[octet] ^= 1;
-        let hello = Hello { sid: keys.sid, mac, outcome: Outcome::Refused };
+        let hello = Hello { sid: keys.sid, mac, outcome: Outcome::Refused, bare: false };
         assert_eq!(
             story.hello(10 + octet as u64, OURS, hello),
             [format!("dismiss {} unproven", 10 + octet)]
         );
     }
     let elsewhere = confirm_private(&keys, &[0x56; 32]);
-    let hello = Hello { sid: keys.sid, mac: elsewhere, outcome: Outcome::Connected };
+    let hello = Hello { sid: keys.sid, mac: elsewhere, outcome: Outcome::Connected, bare: false };
     assert_eq!(story.hello(50, OURS, hello), ["dismiss 50 unproven"], "the code of another tunnel");
     assert_eq!(
         story.dials(51, 1, Outcome::Connected),
@@ -119,7 +119,7 @@ fn an_unknown_token_and_one_not_yet_sealed_open_nothing() {
     story.seals = false;
     story.arrives(1);
     assert_eq!(story.dials(10, 1, Outcome::Connected), ["dismiss 10"]);
-    let hello = Hello { sid: Sid([0; 16]), mac: [0; 32], outcome: Outcome::Connected };
+    let hello = Hello { sid: Sid([0; 16]), mac: [0; 32], outcome: Outcome::Connected, bare: false };
     assert_eq!(story.hello(11, OURS, hello), ["dismiss 11"]);
 }
 

@@ -2,7 +2,7 @@
 
 use ringback_proto::hello::Outcome;
 use ringback_proto::limits;
-use ringback_proto::switchboard::{Census, Event, RingId};
+use ringback_proto::switchboard::{CallEnd, Census, Event, RingId};
 use std::time::Duration;
 
 use crate::story::{STRANGER, Story, lingering, seconds, story};
@@ -280,6 +280,122 @@ fn a_stop_closes_what_stands_by_or_opens_and_leaves_splices_alone() {
     assert_eq!(story.board.census().tunnels, 1);
     let (ring, retry_after) = (RingId(4), None);
     assert_eq!(story.event(Event::RingFailed { ring, permanent: true, retry_after }), NOTHING);
+}
+
+#[test]
+fn a_tunnel_whose_session_came_to_its_end_stands_by_and_serves_the_next() {
+    let mut story = lingering(0);
+    story.arrives(1);
+    story.dials(10, 1, Outcome::Connected);
+    for client in 2..50 {
+        assert_eq!(story.returns(client - 1, 10), NOTHING);
+        assert_eq!(story.board.census(), Census { lines: 1, waiting: 0, tunnels: 1, rings: 0 });
+        assert_eq!(story.arrives(client), [format!("open 10 for {client}")], "nobody is rung");
+        let told = story.opened(10, Outcome::Connected);
+        assert_eq!(told, [format!("splice {client} with opened 10")]);
+    }
+}
+
+#[test]
+fn whoever_waits_gets_a_tunnel_that_comes_back_and_is_rung_for_no_longer() {
+    let mut story = lingering(0);
+    story.arrives(1);
+    story.dials(10, 1, Outcome::Connected);
+    assert_eq!(story.arrives(2), ["ring 2 by route 0 #1 for 2"]);
+    assert_eq!(story.arrives(3), NOTHING);
+    let told = story.returns(1, 10);
+    assert_eq!(told, ["cancel 2", "ring 3 over tunnel 10 for 3", "open 10 for 2"]);
+    assert_eq!(story.ended, [(1, CallEnd::Answered), (2, CallEnd::Answered)]);
+    assert_eq!(story.dials(11, 2, Outcome::Connected).last().unwrap(), "splice 3 with 11");
+}
+
+#[test]
+fn the_tunnel_that_was_heard_of_last_is_used_first() {
+    let mut story = with_a_standby();
+    story.until(20);
+    story.returns(1, 10);
+    assert_eq!(story.arrives(2), ["open 10 for 2"], "although 11 is younger");
+    story.until(25);
+    story.opened(10, Outcome::Refused);
+    assert_eq!(story.arrives(3), ["open 10 for 3"], "it has just told so");
+    assert_eq!(story.arrives(4).last().unwrap(), "open 11 for 4");
+}
+
+#[test]
+fn a_tunnel_that_comes_back_takes_the_place_of_a_spare() {
+    let mut story = with_a_standby();
+    story.arrives(2);
+    story.opened(11, Outcome::Connected);
+    assert_eq!(story.returns(1, 10), NOTHING);
+    story.until(31);
+    assert_eq!(story.board.census().rings, 0, "the spare never came");
+    assert_eq!(story.returns(2, 11), NOTHING);
+    assert_eq!(story.arrives(3), ["open 11 for 3"], "and is not missed");
+}
+
+#[test]
+fn where_nothing_lingers_no_tunnel_comes_back() {
+    let mut story = story(1);
+    story.arrives(1);
+    story.dials(10, 1, Outcome::Connected);
+    assert_eq!(story.arrives(2), ["ring 2 by route 0 #1 for 2"]);
+    assert_eq!(story.returns(1, 10), ["close 10"], "a ring per session");
+    assert_eq!(story.dials(11, 2, Outcome::Connected).last().unwrap(), "splice 2 with 11");
+}
+
+#[test]
+fn a_tunnel_that_comes_back_lingers_no_longer_than_others() {
+    let mut story = with_a_standby();
+    story.until(1000);
+    story.returns(1, 10);
+    assert_eq!(story.until(1299), NOTHING);
+    assert_eq!(story.until(1300), ["1300: close 10", "1300: close 11"]);
+    assert_eq!(story.board.census(), Census { lines: 0, waiting: 0, tunnels: 0, rings: 0 });
+}
+
+#[test]
+fn a_tunnel_that_came_back_is_lost_like_any_other() {
+    let mut story = lingering(0);
+    story.arrives(1);
+    story.dials(10, 1, Outcome::Connected);
+    story.returns(1, 10);
+    assert_eq!(story.lost(10), NOTHING);
+    assert_eq!(story.arrives(2), ["ring 2 by route 0 #1 for 2"]);
+}
+
+#[test]
+fn a_tunnel_under_an_old_key_does_not_come_back() {
+    let mut story = with_a_standby();
+    story.terminal.private_proxy = STRANGER;
+    story.arrives(2);
+    assert_eq!(story.returns(1, 10), ["close 10"]);
+}
+
+#[test]
+fn no_more_come_back_than_may_stand_by() {
+    let mut story = lingering(0);
+    let all = limits::STANDBYS_PER_TERMINAL as u64;
+    for client in 1..=all + 1 {
+        let ring = story.arrives(client);
+        assert_eq!(ring, [format!("ring {client} by route 0 #1 for {client}")]);
+        story.dials(1000 + client, client, Outcome::Connected);
+    }
+    (1..=all).for_each(|it| assert_eq!(story.returns(it, 1000 + it), NOTHING));
+    assert_eq!(story.returns(all + 1, 1001 + all), [format!("close {}", 1001 + all)]);
+}
+
+#[test]
+fn what_comes_back_after_a_stop_or_a_revocation_is_closed() {
+    let mut story = with_a_standby();
+    story.event(Event::Stop);
+    assert_eq!(story.returns(1, 10), ["close 10"]);
+    assert_eq!(story.board.census().tunnels, 0);
+
+    let mut story = with_a_standby();
+    let told = story.event(Event::Revoke { kid: story.terminal.kid });
+    assert_eq!(told, ["cut 1 from 10", "close 11"]);
+    assert_eq!(story.returns(1, 10), ["close 10"], "it ended as it was to be cut");
+    assert_eq!(story.board.census().tunnels, 0);
 }
 
 /// Client 1 is spliced with tunnel 10; tunnel 11 stands by; two rings so far.

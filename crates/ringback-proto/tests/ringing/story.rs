@@ -11,7 +11,7 @@ use ringback_proto::hello::{Hello, Outcome, SessionId, confirm_private};
 use ringback_proto::limits;
 use ringback_proto::secret::Secret;
 use ringback_proto::switchboard::{
-    BearerId, CallEnd, ClientId, Command, Event, Over, Progress, PublicKey, RingId, Room,
+    BearerId, CallEnd, ClientId, Command, Event, Over, Paired, Progress, PublicKey, RingId, Room,
     RoutePlan, Switchboard, Terminal, TunnelId, Way,
 };
 use ringback_proto::terminal::{ServiceId, TenantName};
@@ -35,6 +35,8 @@ pub(crate) struct Story {
     /// How calls have ended.
     pub(crate) ended: Vec<(u64, CallEnd)>,
     ttls: BTreeMap<u64, u16>,
+    /// The proofs of the splices that go on, by tunnel.
+    pairs: BTreeMap<u64, Paired>,
 }
 
 /// A terminal with so many routes of 30 seconds, each by its own bearer, no linger, a patience of 60 seconds.
@@ -55,9 +57,10 @@ pub(crate) fn story(routes: usize) -> Story {
     board.make_room(Room::among(1, limits::WAITING_CLIENTS));
     let source = [192, 0, 2, 7].into();
     let (ended, now) = (Vec::new(), start());
+    let pairs = BTreeMap::new();
     let (through, protocol) = (TunnelType::Tls, Protocol::Tls);
     let (seals, submits) = (true, true);
-    Story { board, terminal, source, through, protocol, ended, now, seals, submits, ttls }
+    Story { board, terminal, source, through, protocol, ended, now, seals, submits, ttls, pairs }
 }
 
 /// The same, whose tunnels linger for five minutes, with so many spares.
@@ -116,7 +119,8 @@ impl Story {
     /// A good hello that answers `ring`.
     pub(crate) fn dials(&mut self, tunnel: u64, ring: u64, outcome: Outcome) -> Vec<String> {
         let keys = keys(RingId(ring));
-        let hello = Hello { sid: keys.sid, mac: confirm_private(&keys, &EXPORTER), outcome };
+        let hello =
+            Hello { sid: keys.sid, mac: confirm_private(&keys, &EXPORTER), outcome, bare: false };
         self.hello(tunnel, OURS, hello)
     }
 
@@ -135,7 +139,15 @@ impl Story {
     }
 
     pub(crate) fn ended(&mut self, client: u64, tunnel: u64) -> Vec<String> {
-        self.event(Event::SpliceEnded { client: ClientId(client), tunnel: TunnelId(tunnel) })
+        let (client, tunnel) = (ClientId(client), TunnelId(tunnel));
+        self.event(Event::SpliceEnded { client, tunnel, back: None })
+    }
+
+    /// A session ends in both directions, and its tunnel can serve another.
+    pub(crate) fn returns(&mut self, client: u64, tunnel: u64) -> Vec<String> {
+        let back = Some(self.pairs.remove(&tunnel).expect("a splice"));
+        let (client, tunnel) = (ClientId(client), TunnelId(tunnel));
+        self.event(Event::SpliceEnded { client, tunnel, back })
     }
 
     pub(crate) fn fails_to_splice(&mut self, client: u64, tunnel: u64) -> Vec<String> {
@@ -172,6 +184,10 @@ impl Story {
                 continue;
             }
             told.push(tell(&command));
+            if let Command::Splice { tunnel, paired, .. } = command {
+                self.pairs.insert(tunnel.0, paired);
+                continue;
+            }
             let (Command::Ring { ring, ttl_seconds, .. }
             | Command::Probe { ring, ttl_seconds, .. }
             | Command::Try { ring, ttl_seconds, .. }) = command

@@ -104,7 +104,7 @@ impl Town {
     fn dials(&mut self, ring: RingId, kid: Kid) {
         let keys = keys(ring);
         let mac = confirm_private(&keys, &EXPORTER);
-        let hello = Hello { sid: keys.sid, mac, outcome: Outcome::Connected };
+        let hello = Hello { sid: keys.sid, mac, outcome: Outcome::Connected, bare: false };
         self.answers = Some(ring);
         let (tunnel, peer) = (TunnelId(ring.0), peer(kid));
         self.tell(Event::HelloHeard {

@@ -23,7 +23,7 @@ fn in_every_world_each_client_is_joined_with_its_own_terminal_or_told_why_not() 
     let alone = number("RINGBACK_SEED");
     let all = 0..number("RINGBACK_SEEDS").unwrap_or(2000);
     let seeds = alone.map_or(all, |seed| seed..seed + 1);
-    let mut ends = BTreeSet::new();
+    let (mut ends, mut turns) = (BTreeSet::new(), (0, 0));
     for seed in seeds {
         let world = catch_unwind(AssertUnwindSafe(|| some_world(seed)));
         let world = world.unwrap_or_else(|cause| {
@@ -31,9 +31,11 @@ fn in_every_world_each_client_is_joined_with_its_own_terminal_or_told_why_not() 
             resume_unwind(cause)
         });
         ends.extend(world.model.ends());
+        turns = (turns.0 + world.model.turns.0, turns.1 + world.model.turns.1);
     }
     // Worlds in which not everything happens prove little.
     assert!(alone.is_some() || ends.len() == 16, "{ends:?}");
+    assert!(alone.is_some() || (0 < turns.0 && 0 < turns.1), "{turns:?}");
 }
 
 #[test]
@@ -130,6 +132,7 @@ fn some_world(seed: u64) -> World {
         undelivered: often(&[0, 0, 300]),
         dead_service: often(&[0, 0, 200]),
         cut: often(&[0, 100, 500]),
+        in_turn: often(&[0, 500, 1000]),
         leaving: often(&[0, 300]),
         strangers: often(&[0, 300]),
         crashes: often(&[0, 0, 50]),

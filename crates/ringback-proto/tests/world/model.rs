@@ -48,6 +48,8 @@ pub(crate) struct Model {
     pub(crate) calls_begun: BTreeSet<u64>,
     /// Calls that have ended.
     pub(crate) calls_ended: BTreeSet<u64>,
+    /// Tunnels that were opened at once when they came back, and those that stood by again.
+    pub(crate) turns: (usize, usize),
 }
 
 pub(crate) struct Client {
@@ -82,6 +84,10 @@ pub(crate) enum Is {
     Opening(ClientId),
     Opened(ClientId),
     Spliced,
+    /// Its session came to its end, and it waits for what becomes of it.
+    Returned {
+        lingers: bool,
+    },
     Gone,
 }
 
@@ -213,7 +219,9 @@ impl Model {
                 let it = self.tunnels.get_mut(tunnel).expect("a known tunnel");
                 let new =
                     matches!(it.is, Is::Accepted(outcome, _) if outcome != Outcome::Connected);
-                assert!(new || it.is == Is::Standby, "opens a {:?}", it.is);
+                let again = matches!(it.is, Is::Standby | Is::Returned { lingers: true });
+                assert!(new || again, "opens a {:?}", it.is);
+                self.turns.0 += usize::from(matches!(it.is, Is::Returned { .. }));
                 it.is = Is::Opening(*client);
                 let whom = self.clients.get_mut(client).expect("a known client");
                 assert!(matches!(whom.at, At::Queue { .. }), "opens for a {:?}", whom.at);
@@ -230,12 +238,18 @@ impl Model {
             | Command::Try { .. }
             | Command::Tried { .. } => unreachable!("nobody proves"),
             Command::Close { tunnel } => {
+                let standbys = self.standbys(self.tunnels[tunnel].line);
                 let it = self.tunnels.get_mut(tunnel).expect("a known tunnel");
                 assert!(
                     !matches!(it.is, Is::Offered | Is::Spliced | Is::Gone),
                     "closes a {:?}",
                     it.is
                 );
+                if it.is == (Is::Returned { lingers: true }) {
+                    let full = limits::STANDBYS_PER_TERMINAL <= standbys;
+                    let revoked = it.line.is_none_or(|it| self.revoked.contains(&it.0));
+                    assert!(self.stopped || full || revoked, "closes what could serve again");
+                }
                 let Is::Opening(client) = std::mem::replace(&mut it.is, Is::Gone) else { return };
                 self.back_to_queue(client, *tunnel, now);
             }
@@ -297,6 +311,19 @@ impl Model {
         self.clients.insert(client, it);
     }
 
+    /// A session has ended, and its tunnel with it unless it can serve another. If that was cut in
+    /// this very moment it is nobody's any more.
+    pub(crate) fn splice_ended(&mut self, client: ClientId, tunnel: TunnelId, returns: bool) {
+        let client = self.ended.get(&client).or_else(|| self.clients.get(&client));
+        let lingers = client.is_some_and(|it| !it.terminal.linger.is_zero());
+        let is = if returns { Is::Returned { lingers } } else { Is::Gone };
+        self.tunnels.entry(tunnel).or_insert(Tunnel { line: None, is: Is::Gone }).is = is;
+    }
+
+    fn standbys(&self, line: Option<Line>) -> usize {
+        self.tunnels.values().filter(|it| it.line == line && it.is == Is::Standby).count()
+    }
+
     fn rings_are_in_order(&mut self, ring: &Ring, attempt: usize, call: Option<Call>) {
         let whom = ring.session.map(|it| self.waiting(it).expect("rings for one who waits"));
         match ring.over {
@@ -324,7 +351,8 @@ impl Model {
                 assert_eq!(spare, ring.session.is_none());
                 let it = &self.tunnels[&tunnel];
                 assert_eq!(it.line, Some(ring.line()), "rings over another's tunnel");
-                assert!(matches!(it.is, Is::Accepted(..) | Is::Standby), "over a {:?}", it.is);
+                let idle = matches!(it.is, Is::Accepted(..) | Is::Standby | Is::Returned { .. });
+                assert!(idle, "over a {:?}", it.is);
             }
             Over::Client(client) => {
                 let whom = whom.expect("a signal is handed to somebody");
@@ -487,9 +515,16 @@ impl Model {
         assert_eq!(census.waiting, self.clients.len());
 
         self.tunnels.retain(|_, it| it.is != Is::Gone);
+        let kept = !self.stopped;
+        for it in self.tunnels.values_mut().filter(|it| kept && it.line.is_some()) {
+            if it.is == (Is::Returned { lingers: true }) {
+                it.is = Is::Standby;
+                self.turns.1 += 1;
+            }
+        }
         for (id, it) in &self.tunnels {
             match it.is {
-                Is::Offered | Is::Accepted(..) | Is::Opened(_) => {
+                Is::Offered | Is::Accepted(..) | Is::Opened(_) | Is::Returned { .. } => {
                     panic!("{id:?} stays {:?}", it.is)
                 }
                 Is::Opening(_) | Is::Spliced | Is::Gone => {}

@@ -12,8 +12,8 @@ use ringback_proto::hello::{Hello, Outcome, SessionId, confirm_private};
 use ringback_proto::limits;
 use ringback_proto::secret::Secret;
 use ringback_proto::switchboard::{
-    BearerId, Call, ClientId, Command, Event, Over, Progress, PublicKey, RingId, Room, RoutePlan,
-    Switchboard, Terminal, TunnelId,
+    BearerId, Call, ClientId, Command, Event, Over, Paired, Progress, PublicKey, RingId, Room,
+    RoutePlan, Switchboard, Terminal, TunnelId,
 };
 use ringback_proto::terminal::{ServiceId, TenantName};
 
@@ -35,6 +35,8 @@ pub(crate) struct Weather {
     pub(crate) undelivered: u64,
     pub(crate) dead_service: u64,
     pub(crate) cut: u64,
+    /// How many sessions of a thousand end so that their tunnel can serve another.
+    pub(crate) in_turn: u64,
     pub(crate) leaving: u64,
     pub(crate) strangers: u64,
     pub(crate) crashes: u64,
@@ -77,7 +79,7 @@ enum Happening {
     Opened(TunnelId, Outcome),
     TunnelCut(TunnelId),
     SpliceFails(ClientId, TunnelId),
-    SpliceEnds(ClientId, TunnelId),
+    SpliceEnds(ClientId, TunnelId, Option<Paired>),
     IsRevoked(usize),
     Stops,
 }
@@ -210,11 +212,9 @@ impl World {
                 self.model.splice_failed(client, tunnel, self.now);
                 self.tell(Event::SpliceFailed { client, tunnel });
             }
-            Happening::SpliceEnds(client, tunnel) => {
-                if let Some(it) = self.model.tunnels.get_mut(&tunnel) {
-                    it.is = Is::Gone;
-                }
-                self.tell(Event::SpliceEnded { client, tunnel });
+            Happening::SpliceEnds(client, tunnel, back) => {
+                self.model.splice_ended(client, tunnel, back.is_some());
+                self.tell(Event::SpliceEnded { client, tunnel, back });
             }
             Happening::IsRevoked(terminal) => {
                 let kid = self.terminals[terminal].kid;
@@ -292,7 +292,8 @@ impl World {
             (false, false) => Outcome::Connected,
         };
         let peer = self.keys[&kid];
-        let hello = Hello { sid: keys.sid, mac: confirm_private(&keys, &EXPORTER), outcome };
+        let hello =
+            Hello { sid: keys.sid, mac: confirm_private(&keys, &EXPORTER), outcome, bare: false };
         if self.chance.permille(self.weather.strangers) {
             self.plan(0, 1_500, Happening::Dials(PublicKey([0xee; 44]), hello.clone()));
             let forged = Hello { mac: [0; 32], outcome: Outcome::Refused, ..hello.clone() };
@@ -342,14 +343,15 @@ impl World {
                     let at = self.unix_seconds();
                     self.till.ended(|it| it.ended(call, kid, how, at));
                 }
-                Command::Splice { client, tunnel, .. } => {
+                Command::Splice { client, tunnel, paired, .. } => {
                     if self.chance.permille(self.weather.cut) {
                         self.plan(0, 15_000, Happening::SpliceFails(client, tunnel));
                         continue;
                     }
                     let arrived = self.model.clients[&client].arrived;
                     self.served_after.push(self.now - arrived);
-                    self.plan(100, 90_000, Happening::SpliceEnds(client, tunnel));
+                    let back = Some(paired).filter(|_| self.chance.permille(self.weather.in_turn));
+                    self.plan(100, 90_000, Happening::SpliceEnds(client, tunnel, back));
                 }
                 Command::Open { tunnel, .. } => self.open(tunnel),
                 Command::Standby { tunnel } | Command::Accept { tunnel, .. } => {

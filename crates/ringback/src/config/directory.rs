@@ -104,6 +104,9 @@ pub struct ListedService {
     pub tls_end: Option<TlsEnd>,
     /// Whether requests are told the client's address (`Forwarded`).
     pub forwarded: bool,
+    /// Whether its octets are encrypted end to end already, and may go past the tunnel's TLS where its
+    /// private proxy takes them for that too.
+    pub bare: bool,
     /// Who may reach it.
     pub access: Access,
     /// What it may be reached over.
@@ -521,6 +524,7 @@ fn read_service(
         tls,
         tls_end: (reading.tls)(section, access.level, (tls, http)),
         forwarded: section.flag("forwarded"),
+        bare: section.flag("bare"),
         access,
         tunnel: section.text("tunnel").unwrap_or_default(),
     };
@@ -538,6 +542,12 @@ fn read_service(
     }
     if listed.forwarded && listed.access.level == Level::EndToEnd {
         section.wrong("forwarded", "nothing is read here of a service of level \"end-to-end\"");
+    }
+    let is_read = listed.http || listed.tls_end.is_some() || listed.forwarded;
+    if listed.bare && (is_read || matches!(listed.access.level, Level::Http | Level::Mtls)) {
+        let cure = "what is read here is not encrypted end to end: take `bare` away, or whatever \
+                    has it read (`http`, `certificate`, `forwarded`, level \"http\" or \"mtls\")";
+        section.wrong("bare", cure);
     }
     if listed.access.level == Level::Http
         && (listed.raw.is_some() || (listed.tls && listed.tls_end.is_none()))

@@ -8,6 +8,7 @@ use std::time::Duration;
 use ringback_bearer::Bearer;
 use ringback_proto::access_request::{OpeningKey, TunnelType};
 use ringback_proto::dialer::{Fleet, forbidden};
+use ringback_proto::gate::Level;
 use ringback_proto::nat64::Prefix;
 use ringback_proto::switchboard::PublicKey;
 use ringback_proto::terminal::{Callees, ServiceId, TerminalName};
@@ -96,6 +97,9 @@ pub struct ServiceTarget {
     pub address: String,
     /// Whether the connection begins with a PROXY protocol header that tells the client's address.
     pub proxy_protocol: bool,
+    /// Whether its octets are encrypted end to end already, so that a public proxy that takes them for
+    /// that too may have them carried past the tunnel's TLS.
+    pub bare: bool,
     /// Who may use it.
     pub grant: Grant,
     /// What it may be reached over, whatever a signal asks for.
@@ -251,9 +255,15 @@ fn read_subscription(
         let grant = grant::read(&mut service, name.as_ref(), id);
         let address = service.host_and_port("address");
         let proxy_protocol = service.flag("proxy_protocol");
+        let bare = service.flag("bare");
+        if bare && matches!(grant.level, Level::Http | Level::Mtls) {
+            let cure = "what a public proxy reads of a service of level \"http\" or \"mtls\" is not \
+                        encrypted end to end: take `bare` away, or the level";
+            service.wrong("bare", cure);
+        }
         let tunnel = service.text("tunnel").unwrap_or_default();
         let target =
-            address.map(|address| ServiceTarget { address, proxy_protocol, grant, tunnel });
+            address.map(|address| ServiceTarget { address, proxy_protocol, bare, grant, tunnel });
         if let Some(target) = target
             && services.insert(id, target).is_some()
         {

@@ -19,7 +19,6 @@ use crate::config::{Contact, server_name};
 use crate::limits::{
     ACCEPTANCE_PATIENCE, CLIENT_DIAL_PATIENCE, CLIENT_DIALS, HELLO_PATIENCE, INNER_PATIENCE,
 };
-use crate::socket;
 use crate::splice::{Leg, Proof};
 use crate::tunnel::inner::{self, Inner};
 use crate::tunnel::{Asks, Carrier, Dialer, Identity, NoTunnel, Talk};
@@ -41,7 +40,7 @@ pub(super) enum Line {
     /// As the public proxy sees them.
     Plain(Carrier),
     /// As the terminal's side has sealed them.
-    Sealed(Inner),
+    Sealed(Inner<Carrier>),
 }
 
 /// The public proxy has accepted the session, and the terminal's side too if it is end to end.
@@ -79,7 +78,7 @@ impl Agent {
             teller.stage("answered");
         }
         let carrier = Carrier::from(talk);
-        socket::arm(carrier.socket()).map_err(Fault::Cut)?;
+        carrier.arm().map_err(Fault::Cut)?;
         if !self.end_to_end {
             return Ok((Line::Plain(carrier), Accepted(())));
         }
@@ -159,7 +158,7 @@ impl Agent {
     }
 
     /// The inner handshake, and the terminal's side's own word on the service.
-    async fn seal(&self, carrier: Carrier) -> Result<Inner, Fault> {
+    async fn seal(&self, carrier: Carrier) -> Result<Inner<Carrier>, Fault> {
         let (Some(service), Some(key)) = (self.request.service, &self.contact.terminal_key) else {
             return Err(nonsense());
         };
@@ -196,10 +195,17 @@ pub(super) fn nonsense() -> Fault {
 }
 
 impl Leg for Line {
-    fn socket(&self) -> &TcpStream {
+    fn arm(&self) -> io::Result<()> {
         match self {
-            Self::Plain(carrier) => carrier.socket(),
-            Self::Sealed(inner) => inner.socket(),
+            Self::Plain(carrier) => carrier.arm(),
+            Self::Sealed(inner) => inner.arm(),
+        }
+    }
+
+    fn disarm(&self) -> io::Result<()> {
+        match self {
+            Self::Plain(carrier) => carrier.disarm(),
+            Self::Sealed(inner) => inner.disarm(),
         }
     }
 }

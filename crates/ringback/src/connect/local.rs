@@ -55,14 +55,14 @@ pub(super) async fn serve(
 }
 
 /// One local connection to its end.
-async fn carry(agent: &Agent, teller: &Teller, stream: TcpStream) -> Result<(), Fault> {
+async fn carry(agent: &Agent, teller: &Teller, mut stream: TcpStream) -> Result<(), Fault> {
     socket::arm(&stream).map_err(Fault::Local)?;
-    let (line, accepted) = tokio::select! {
+    let (mut line, accepted) = tokio::select! {
         called = agent.call(teller) => called?,
         () = ingress::left(&stream, Protocol::Raw) => return Ok(()),
     };
     teller.connected();
-    let ended = splice(stream, line, LOCAL_IDLE, &Tally::default(), &accepted).await;
+    let ended = splice(&mut stream, &mut line, LOCAL_IDLE, &Tally::default(), &accepted).await;
     match ended.how {
         How::Clean => {
             teller.ended(ended.to_terminal, ended.to_client);

@@ -12,8 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::Fault;
 use super::call::Agent;
 use super::teller::Teller;
-use crate::limits::SPLICE_OCTETS;
-use crate::socket;
+use crate::limits::STDIO_OCTETS;
 use crate::splice::Leg;
 
 /// Calls, and joins the standard streams with the session to its end.
@@ -47,7 +46,7 @@ async fn join(
     let (mut from, mut to) = split(line);
     let (mut input, mut output) = (input, output);
     let up = async {
-        let mut buffer = vec![0; SPLICE_OCTETS];
+        let mut buffer = vec![0; STDIO_OCTETS];
         let mut sent = 0;
         loop {
             let octets = input.read(&mut buffer).await.map_err(Fault::Local)?;
@@ -62,7 +61,7 @@ async fn join(
         Ok::<u64, Fault>(sent)
     };
     let down = async {
-        let mut buffer = vec![0; SPLICE_OCTETS];
+        let mut buffer = vec![0; STDIO_OCTETS];
         let mut received = 0;
         loop {
             let octets = from.read(&mut buffer).await.map_err(Fault::Cut)?;
@@ -79,7 +78,7 @@ async fn join(
     };
     let tally = tokio::try_join!(up, down)?;
     // Fails only on a socket that is broken already; it has carried its end before that.
-    let _ = socket::disarm(from.unsplit(to).socket());
+    let _ = from.unsplit(to).disarm();
     Ok(tally)
 }
 

@@ -8,7 +8,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use super::Cause;
 use crate::limits;
@@ -26,6 +25,11 @@ impl<S: Leg> Lookahead<S> {
     /// Nothing has been looked at yet.
     pub(super) fn new(stream: S) -> Self {
         Self { stream, seen: Vec::new(), taken: 0 }
+    }
+
+    /// The stream itself.
+    pub(super) fn stream(&self) -> &S {
+        &self.stream
     }
 
     /// What has been looked at and not taken.
@@ -55,8 +59,12 @@ impl<S: Leg> Lookahead<S> {
 }
 
 impl<S: Leg> Leg for Lookahead<S> {
-    fn socket(&self) -> &TcpStream {
-        self.stream.socket()
+    fn arm(&self) -> io::Result<()> {
+        self.stream.arm()
+    }
+
+    fn disarm(&self) -> io::Result<()> {
+        self.stream.disarm()
     }
 }
 
@@ -102,7 +110,7 @@ impl<S: Leg> AsyncWrite for Lookahead<S> {
 #[cfg(test)]
 mod tests {
     use tokio::io::AsyncWriteExt;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 

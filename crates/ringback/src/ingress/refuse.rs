@@ -11,7 +11,6 @@ use tokio::time::timeout;
 
 use super::http::Head;
 use super::{Cause, ClientStream, Protocol, Unnamed, socks};
-use crate::splice::Leg;
 use crate::{limits, socket};
 
 /// Refuses a client whose request was complete. Consumes its connection.

@@ -11,7 +11,8 @@ use zeroize::Zeroizing;
 
 use super::lookahead::Lookahead;
 use super::{Cause, peek};
-use crate::splice::Leg;
+use crate::socket;
+use crate::splice::{Leg, Pipe};
 use crate::tunnel::Tunnel;
 
 /// One client's octets.
@@ -55,6 +56,15 @@ impl ClientStream {
         Ok(taken)
     }
 
+    /// The TCP connection below.
+    pub(crate) fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Terminated(stream) => stream.stream().get_ref().0,
+            Self::Keyed(stream) => stream.stream().socket(),
+        }
+    }
+
     /// How an HTTP client came, for `Forwarded` (RFC 7239, 5.4).
     pub(super) fn scheme(&self) -> &'static str {
         match self {
@@ -91,18 +101,38 @@ impl From<TlsStream<TcpStream>> for ClientStream {
 }
 
 impl Leg for TlsStream<TcpStream> {
-    fn socket(&self) -> &TcpStream {
-        self.get_ref().0
+    fn arm(&self) -> io::Result<()> {
+        socket::arm(self.get_ref().0)
+    }
+
+    fn disarm(&self) -> io::Result<()> {
+        socket::disarm(self.get_ref().0)
     }
 }
 
 impl Leg for ClientStream {
-    fn socket(&self) -> &TcpStream {
-        match self {
-            Self::Plain(stream) => stream,
-            Self::Terminated(stream) => stream.socket(),
-            Self::Keyed(stream) => stream.socket(),
-        }
+    fn arm(&self) -> io::Result<()> {
+        socket::arm(self.socket())
+    }
+
+    fn disarm(&self) -> io::Result<()> {
+        socket::disarm(self.socket())
+    }
+
+    fn pours(&self) -> bool {
+        matches!(self, Self::Plain(_))
+    }
+
+    fn drains(&self) -> bool {
+        matches!(self, Self::Plain(_))
+    }
+
+    fn poll_pour(&mut self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
+        self.leg().get_mut().poll_pour(cx, pipe)
+    }
+
+    fn poll_drain(&mut self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
+        self.leg().get_mut().poll_drain(cx, pipe)
     }
 }
 

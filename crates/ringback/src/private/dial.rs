@@ -29,9 +29,9 @@ use crate::limits::{
     ANSWER_PATIENCE, DIAL_PATIENCE, HELLO_PATIENCE, NAT64_PATIENCE, SAY_PATIENCE, SERVICE_PATIENCE,
     STANDBY_SILENCE,
 };
-use crate::splice::{Tally, splice};
+use crate::splice::{How, Leg, Tally, splice};
 use crate::telemetry::{self, step};
-use crate::tunnel::{Asks, Talk, Tunnel};
+use crate::tunnel::{Asks, Framed, Talk, Tunnel};
 use crate::{clock, proxy_v2, socket};
 
 /// Obeys one verified access request, to the end of its session, or until its key is revoked: what is
@@ -82,7 +82,8 @@ async fn obey(house: &House, dial: DialId, verified: &Verified) {
         let answered = match tunnel {
             Ok((talk, lacking)) => {
                 let failed = lacking.or(service.as_ref().err().copied());
-                converse(verified, talk, failed).await
+                let bare = service.as_ref().is_ok_and(|(_, target)| target.bare);
+                converse(verified, talk, failed, bare).await
             }
             Err(outcome) => Err(outcome),
         };
@@ -177,11 +178,13 @@ async fn converse(
     verified: &Verified,
     mut talk: Talk,
     failed: Option<Outcome>,
+    bare: bool,
 ) -> Result<Talk, DialOutcome> {
     let keys = verified.keys();
     let exporter = talk.tunnel().exporter(&keys.sid);
     let outcome = failed.unwrap_or(Outcome::Connected);
-    let hello = Hello { sid: keys.sid, mac: confirm_private(keys, &exporter), outcome };
+    let bare = bare && talk.tunnel().protocol() == Protocol::Tls;
+    let hello = Hello { sid: keys.sid, mac: confirm_private(keys, &exporter), outcome, bare };
     let exchanged = timeout(ANSWER_PATIENCE, async {
         talk.say(&hello.encode()).await?;
         talk.exactly().await
@@ -196,7 +199,7 @@ async fn converse(
     }
 }
 
-/// Obeys frames until the tunnel carries a session or ends.
+/// Obeys frames, and carries one session after the other, until the tunnel ends.
 async fn stand_by(
     house: &House,
     verified: &Verified,
@@ -216,41 +219,51 @@ async fn stand_by(
             }
         };
         match frame {
-            ToPrivate::Bound { session, caller } => {
+            ToPrivate::Bound { session, bare, caller } => {
                 // Connected when anybody was welcome; the tables may have been reloaded since.
                 let permitted = verified.tunnel().permits(talk.tunnel().protocol());
-                let service = service.filter(|_| permitted && welcomes(house, verified));
-                let Some((stream, target)) = service else {
+                let welcome = |(_, target): &(TcpStream, ServiceTarget)| {
+                    permitted && welcomes(house, verified) && (target.bare || !bare)
+                };
+                let Some((stream, target)) = service.take().filter(welcome) else {
                     return Err(io::Error::other("bound without a connected, unguarded service"));
                 };
-                return serve(house, verified, talk, (stream, target), session, &caller).await;
+                let framed = Framed::new(talk, bare)?;
+                let joined = (framed, (stream, target));
+                talk = Box::pin(serve(house, verified, joined, session, &caller)).await?;
             }
-            ToPrivate::Open { session, caller, service } => {
+            ToPrivate::Open { session, bare, caller, service } => {
                 let protocol = talk.tunnel().protocol();
                 let target = match granted(house, verified, (service, protocol), &caller) {
                     Ok(target) => target,
                     Err(outcome) => {
-                        talk.say(&ToPublic::Opened(outcome).encode()).await?;
+                        say_opened(&mut talk, outcome, false).await?;
                         continue;
                     }
                 };
+                // Our own table decides; without it, what was asked for is sealed all the same.
+                // Inside an association there is nothing that a session could go past.
+                let bare = bare && target.bare && protocol == Protocol::Tls;
                 if let Some(end_to_end) = &target.grant.end_to_end {
-                    talk.say(&ToPublic::Opened(Outcome::Connected).encode()).await?;
+                    say_opened(&mut talk, Outcome::Connected, bare).await?;
                     let caller = Caller { identity: None, ..caller };
                     let wanted = Wanted { target: &target, end_to_end, session, caller };
-                    return inner::serve(house, verified, talk, wanted).await;
+                    let framed = Framed::new(talk, bare)?;
+                    talk = Box::pin(inner::serve(house, verified, framed, wanted)).await?;
+                    continue;
                 }
                 step("E", Some(session), None);
-                match connect(&target).await {
-                    Ok(stream) => {
-                        step("F", Some(session), None);
-                        let opened = ToPublic::Opened(Outcome::Connected);
-                        talk.say(&opened.encode()).await?;
-                        return serve(house, verified, talk, (stream, target), session, &caller)
-                            .await;
+                let stream = match connect(&target).await {
+                    Ok(stream) => stream,
+                    Err(outcome) => {
+                        say_opened(&mut talk, outcome, false).await?;
+                        continue;
                     }
-                    Err(outcome) => talk.say(&ToPublic::Opened(outcome).encode()).await?,
-                }
+                };
+                step("F", Some(session), None);
+                say_opened(&mut talk, Outcome::Connected, bare).await?;
+                let joined = (Framed::new(talk, bare)?, (stream, target));
+                talk = Box::pin(serve(house, verified, joined, session, &caller)).await?;
             }
             ToPrivate::Ring(signal) => overheard(house, signal, false).await,
             ToPrivate::Spare(signal) => overheard(house, signal, true).await,
@@ -263,27 +276,35 @@ async fn stand_by(
     Ok(())
 }
 
+async fn say_opened(talk: &mut Talk, outcome: Outcome, bare: bool) -> io::Result<()> {
+    talk.say(&ToPublic::Opened { outcome, bare }.encode()).await
+}
+
 async fn overheard(house: &House, signal: Vec<u8>, spare: bool) {
     let _ = house.events.send(ring_heard(signal, Over::Tunnel { spare })).await;
 }
 
-/// Joins the tunnel and the service until both are done.
+/// Joins the tunnel and the service until both are done; returns the tunnel if they have ended in order.
 async fn serve(
     house: &House,
     verified: &Verified,
-    talk: Talk,
-    (mut service, target): (TcpStream, ServiceTarget),
+    (mut framed, (mut service, target)): (Framed, (TcpStream, ServiceTarget)),
     session: SessionId,
     caller: &Caller,
-) -> io::Result<()> {
-    let (tunnel, heard) = talk.into_parts();
-    let mut first = introduction(&target, session, caller, &service)?;
-    let tally = Tally::starting(heard.len(), 0);
-    first.extend(heard);
-    timeout(SAY_PATIENCE, service.write_all(&first)).await??;
-    let ended = splice(tunnel, service, house.idle, &tally, verified).await;
+) -> io::Result<Talk> {
+    // What drops the tunnel from here on is a cut.
+    framed.arm()?;
+    let first = introduction(&target, session, caller, &service)?;
+    if !first.is_empty() {
+        timeout(SAY_PATIENCE, service.write_all(&first)).await??;
+    }
+    drop((target, first));
+    let ended = splice(&mut framed, &mut service, house.idle, &Tally::default(), verified).await;
     telemetry::ended(session, &ended);
-    Ok(())
+    match ended.how {
+        How::Clean => framed.into_talk().await,
+        how @ (How::Cut(_) | How::Idle) => Err(io::Error::other(how.to_string())),
+    }
 }
 
 /// What a service that asks for it is told of its client, before the first octet.

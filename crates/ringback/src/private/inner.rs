@@ -14,11 +14,10 @@ use super::House;
 use super::dial::{connect, introduction};
 use crate::config::{EndToEnd, ServiceTarget};
 use crate::limits::{FAREWELL_OCTETS, FAREWELL_PATIENCE, INNER_PATIENCE};
-use crate::socket;
-use crate::splice::{Leg, Tally, splice};
+use crate::splice::{How, Leg, Tally, splice};
 use crate::telemetry::{self, step};
 use crate::tunnel::inner::{self, Inner};
-use crate::tunnel::{Carrier, Talk};
+use crate::tunnel::{Framed, Talk};
 
 /// What is served, and for which session. The caller has no identity but the one that is proved.
 pub(super) struct Wanted<'a> {
@@ -28,41 +27,49 @@ pub(super) struct Wanted<'a> {
     pub(super) caller: Caller,
 }
 
-/// Serves one session over a tunnel that has been opened, to its end.
+/// What has begun: a session, or one that was refused and has come to its end by that.
+enum Begun {
+    Session(Inner<Framed>, TcpStream),
+    Refused(Framed),
+}
+
+/// Serves one session over a tunnel that has been opened, to its end; returns the tunnel if that was
+/// one in order.
 pub(super) async fn serve(
     house: &House,
     verified: &Verified,
-    talk: Talk,
+    framed: Framed,
     wanted: Wanted<'_>,
-) -> io::Result<()> {
-    let carrier = Carrier::from(talk);
+) -> io::Result<Talk> {
     // From here on the client must see a cut and never an end, unless the session comes to its own.
-    socket::arm(carrier.socket())?;
+    framed.arm()?;
     let session = wanted.session;
     let begun = tokio::select! {
-        begun = timeout(INNER_PATIENCE, begin(house, carrier, &wanted)) => begun,
+        begun = timeout(INNER_PATIENCE, Box::pin(begin(house, framed, &wanted))) => begun,
         () = house.stop.cancelled() => return Err(io::Error::other("stopped")),
     };
-    let Some((inner, service)) = begun?? else { return Ok(()) };
-    let ended = splice(inner, service, house.idle, &Tally::default(), verified).await;
+    let (mut inner, mut service) = match begun?? {
+        Begun::Session(inner, service) => (inner, service),
+        Begun::Refused(framed) => return framed.into_talk().await,
+    };
+    let ended = splice(&mut inner, &mut service, house.idle, &Tally::default(), verified).await;
     telemetry::ended(session, &ended);
-    Ok(())
+    match ended.how {
+        How::Clean => inner.into_carrier().into_talk().await,
+        how @ (How::Cut(_) | How::Idle) => Err(io::Error::other(how.to_string())),
+    }
 }
 
-/// The inner handshake, steps E and F, and the word on them; nothing if that word was a refusal.
-async fn begin(
-    house: &House,
-    carrier: Carrier,
-    wanted: &Wanted<'_>,
-) -> io::Result<Option<(Inner, TcpStream)>> {
+/// The inner handshake, steps E and F, and the word on them.
+async fn begin(house: &House, framed: Framed, wanted: &Wanted<'_>) -> io::Result<Begun> {
     let EndToEnd { server_name, clients } = wanted.end_to_end;
-    let accepted = inner::accept(carrier, &house.identity, server_name, clients).await;
+    let accepted = inner::accept(framed, &house.identity, server_name, clients).await;
     let (mut inner, identity) = match accepted {
         Ok(accepted) => accepted,
-        Err((fault, carrier)) => {
+        Err((fault, mut framed)) => {
             info!(session = %wanted.session, %fault, "client refused end to end");
-            part(carrier).await;
-            return Ok(None);
+            part(&mut framed).await?;
+            return Ok(Begun::Refused(framed));
         }
     };
     debug!(session = %wanted.session, %identity, "client proved end to end");
@@ -74,29 +81,28 @@ async fn begin(
             let first = introduction(wanted.target, wanted.session, &caller, &service)?;
             service.write_all(&first).await?;
             say(&mut inner, Outcome::Connected).await?;
-            Ok(Some((inner, service)))
+            Ok(Begun::Session(inner, service))
         }
         Err(outcome) => {
             say(&mut inner, outcome).await?;
-            part(inner).await;
-            Ok(None)
+            part(&mut inner).await?;
+            Ok(Begun::Refused(inner.into_carrier()))
         }
     }
 }
 
-async fn say(inner: &mut Inner, outcome: Outcome) -> io::Result<()> {
+async fn say(inner: &mut Inner<Framed>, outcome: Outcome) -> io::Result<()> {
     inner.write_all(&[outcome as u8]).await?;
     inner.flush().await
 }
 
-/// Lets the client hear the alert or the refusal that was said last, then ends.
-async fn part(mut leg: impl Leg) {
+/// Lets the client hear the alert or the refusal that was said last, and hears it out.
+async fn part(leg: &mut impl Leg) -> io::Result<()> {
     let parting = async {
         leg.flush().await?;
         leg.shutdown().await?;
-        copy(&mut (&mut leg).take(FAREWELL_OCTETS), &mut sink()).await
+        copy(&mut leg.take(FAREWELL_OCTETS), &mut sink()).await
     };
-    if matches!(timeout(FAREWELL_PATIENCE, parting).await, Ok(Ok(_))) {
-        let _ = socket::disarm(leg.socket());
-    }
+    timeout(FAREWELL_PATIENCE, parting).await??;
+    leg.disarm()
 }

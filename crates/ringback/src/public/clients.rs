@@ -21,20 +21,20 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, debug, info, info_span};
+use tracing::{Instrument, debug, info, info_span, warn};
 
 use super::doorway::{Door, Guest, Wish, let_in};
 use super::lobby::Place;
-use super::{Happening, Held, House, Verdict};
+use super::{Happening, Held, House, Verdict, tunnels};
 use crate::assertion::Assertion;
 use crate::config::Custody;
 use crate::ingress::forwarded::{self, Telling};
 use crate::ingress::{self, ClientStream, Protocol};
 use crate::limits::{ANSWER_PATIENCE, HANDED_SIGNALS, SAY_PATIENCE};
-use crate::splice::{Leg, Tally, splice};
+use crate::splice::{How, Leg, Tally, splice};
 use crate::telemetry::{self, step};
-use crate::tunnel::Talk;
-use crate::{clock, keys, socket};
+use crate::tunnel::{Framed, Talk};
+use crate::{clock, keys};
 
 /// Serves one client from its arrival to its end. Until it is let in it holds a place in the lobby
 /// and no other, so that those who never say what they want take nothing from those who do.
@@ -117,7 +117,8 @@ async fn hold(house: Arc<House>, from: SocketAddr, guest: Guest, session: Sessio
     };
     let (verdicts, mut told) = mpsc::channel(1 + HANDED_SIGNALS);
     let cut = CancellationToken::new();
-    let held = Held { id: client, caller, rings: rings_itself, verdicts, cut: cut.clone() };
+    let bare = wish.service.bare;
+    let held = Held { id: client, caller, bare, rings: rings_itself, verdicts, cut: cut.clone() };
     let _ = house.happenings.send(Happening::ClientArrived { event, client: held }).await;
     let waited = tokio::select! {
         biased;
@@ -125,15 +126,28 @@ async fn hold(house: Arc<House>, from: SocketAddr, guest: Guest, session: Sessio
         waited = fate(client, &mut told, (&mut stream, wish.protocol), &house.happenings) => waited,
     };
     let event = match waited {
-        Waited::Joined { tunnel, talk, paired } => {
+        Waited::Joined { tunnel, framed, paired } => {
             let telling = telling(&house, &wish, from, &admitted, session);
-            tokio::select! {
-                biased;
-                // Its first step arms both sockets: dropped halfway, they are reset.
-                () = join(&house, stream, (wish.protocol, telling), talk, &paired, session) => {}
-                () = cut.cancelled() => info!("session cut: its terminal was revoked"),
+            if wish.service.bare && !framed.is_bare() {
+                let terminal = &wish.terminal.key.kid;
+                warn!(kid = %terminal, "RB-BARE: bare here and not at the private proxy: encrypted");
             }
-            Event::SpliceEnded { client, tunnel }
+            let protocol = wish.protocol;
+            drop((wish, admitted, told));
+            let back = tokio::select! {
+                biased;
+                // Its first step arms both legs: dropped halfway, they are reset.
+                back = join(&house, stream, (protocol, telling), framed, &paired, session) => back,
+                () = cut.cancelled() => {
+                    info!("session cut: its terminal was revoked");
+                    None
+                }
+            };
+            if let Some(talk) = back {
+                let event = Event::SpliceEnded { client, tunnel, back: Some(paired) };
+                return tunnels::resume(&house, event, tunnel, talk).await;
+            }
+            Event::SpliceEnded { client, tunnel, back: None }
         }
         Waited::Refused(refusal) => {
             info!(code = refusal.code(), "client refused");
@@ -160,7 +174,7 @@ async fn say(stream: &mut ClientStream, octets: &[u8]) -> bool {
 /// How a client's wait has ended.
 #[derive(Debug)]
 enum Waited {
-    Joined { tunnel: TunnelId, talk: Talk, paired: Paired },
+    Joined { tunnel: TunnelId, framed: Framed, paired: Paired },
     Refused(Refusal),
     Left(Event),
 }
@@ -198,8 +212,8 @@ async fn wait(
         };
         match verdict {
             Some(Verdict::Joined { tunnel, taken, paired }) => {
-                if let Ok(Ok(talk)) = timeout(ANSWER_PATIENCE, taken).await {
-                    return ControlFlow::Break(Waited::Joined { tunnel, talk, paired });
+                if let Ok(Ok(framed)) = timeout(ANSWER_PATIENCE, taken).await {
+                    return ControlFlow::Break(Waited::Joined { tunnel, framed, paired });
                 }
                 debug!("tunnel lost before it was joined");
                 let event = Event::SpliceFailed { client, tunnel };
@@ -219,55 +233,69 @@ async fn leave(client: ClientId, told: &mut mpsc::Receiver<Verdict>) -> Event {
     told.close();
     while let Some(verdict) = told.recv().await {
         match verdict {
-            Verdict::Joined { tunnel, .. } => return Event::SpliceEnded { client, tunnel },
+            Verdict::Joined { tunnel, .. } => {
+                return Event::SpliceEnded { client, tunnel, back: None };
+            }
             Verdict::Refused(_) | Verdict::Ring(_) => {}
         }
     }
     Event::ClientLeft { client }
 }
 
-/// Step I, then the session's bytes.
+/// Step I, then the session's octets; returns the tunnel if both ways have come to their end.
 async fn join(
     house: &House,
     mut stream: ClientStream,
     (protocol, telling): (Protocol, Option<Telling>),
-    talk: Talk,
+    mut framed: Framed,
     paired: &Paired,
     session: SessionId,
-) {
-    let (mut tunnel, heard) = talk.into_parts();
-    let begun = async {
-        // From its acknowledgement on, a client must see a cut and never an end.
-        socket::arm(stream.socket())?;
-        socket::arm(tunnel.socket())?;
-        timeout(SAY_PATIENCE, async {
-            ingress::acknowledge(&mut stream, protocol).await?;
-            stream.write_all(&heard).await?;
-            stream.flush().await
-        })
-        .await??;
-        let Some(telling) = telling else { return Ok(Tally::starting(0, heard.len())) };
-        // However the client came: a service that believes these fields must never read forged ones.
-        let head = forwarded::take(&mut stream, &telling).await.map_err(io::Error::other)?;
-        timeout(SAY_PATIENCE, async {
-            tunnel.write_all(&head).await?;
-            tunnel.flush().await
-        })
-        .await??;
-        io::Result::Ok(Tally::starting(head.len(), heard.len()))
-    };
-    let begun = begun.await;
+) -> Option<Talk> {
+    let begun = Box::pin(begin_session(&mut stream, (protocol, telling), &mut framed)).await;
     let tally = match begun {
         Ok(tally) => tally,
         Err(fault) => {
             info!(%fault, "session ended before it began");
-            return tunnel.reset();
+            framed.reset();
+            return None;
         }
     };
     step("I", Some(session), None);
     info!("client spliced");
-    let ended = splice(stream, tunnel, house.idle, &tally, paired).await;
+    let ended = splice(&mut stream, &mut framed, house.idle, &tally, paired).await;
     telemetry::ended(session, &ended);
+    match ended.how {
+        How::Clean => {
+            // Closed first: the client need not wait for what becomes of the tunnel.
+            drop(stream);
+            framed.into_talk().await.ok()
+        }
+        How::Cut(_) | How::Idle => None,
+    }
+}
+
+async fn begin_session(
+    stream: &mut ClientStream,
+    (protocol, telling): (Protocol, Option<Telling>),
+    framed: &mut Framed,
+) -> io::Result<Tally> {
+    // From its acknowledgement on, a client must see a cut and never an end.
+    stream.arm()?;
+    framed.arm()?;
+    timeout(SAY_PATIENCE, async {
+        ingress::acknowledge(stream, protocol).await?;
+        stream.flush().await
+    })
+    .await??;
+    let Some(telling) = telling else { return Ok(Tally::default()) };
+    // However the client came: a service that believes these fields must never read forged ones.
+    let head = forwarded::take(stream, &telling).await.map_err(io::Error::other)?;
+    timeout(SAY_PATIENCE, async {
+        framed.write_all(&head).await?;
+        framed.flush().await
+    })
+    .await??;
+    Ok(Tally::starting(head.len(), 0))
 }
 
 #[cfg(test)]
@@ -359,7 +387,7 @@ mod tests {
         let (exporter, sid) = ([7; 32], keys.sid);
         let mac = confirm_private(&keys, &exporter);
         board.handle_event(Event::Sealed { ring, keys }, now);
-        let hello = Hello { sid, mac, outcome: Outcome::Connected };
+        let hello = Hello { sid, mac, outcome: Outcome::Connected, bare: false };
         board.handle_event(
             Event::HelloHeard { tunnel: TUNNEL, protocol: Through::Tls, peer, hello, exporter },
             now,

@@ -269,6 +269,7 @@ mod tests {
             http: false,
             tls: false,
             forwarded: false,
+            bare: false,
             tls_end: None,
             access: Access { level, clients, ..Access::open() },
             tunnel: Default::default(),

@@ -226,6 +226,7 @@ pub(super) mod tests {
             tls: false,
             tls_end: None,
             forwarded: false,
+            bare: false,
             access,
             tunnel: Default::default(),
         };

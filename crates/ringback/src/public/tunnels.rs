@@ -20,10 +20,10 @@ use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 use super::lobby::Place;
-use super::{Happening, House, Order, enrolment, keyed};
+use super::{Binding, Happening, House, Order, enrolment, keyed};
 use crate::limits::{HELLO_PATIENCE, ORDERS, PONG_PATIENCE, STANDBY_PING};
 use crate::telemetry::step;
-use crate::tunnel::{Asks, Talk, Tunnel};
+use crate::tunnel::{Asks, Framed, Talk, Tunnel};
 
 /// Serves one connection to the dial-back port to its end.
 pub(super) async fn serve(house: Arc<House>, stream: TcpStream, from: SocketAddr, place: Place) {
@@ -57,22 +57,34 @@ pub(super) async fn admit(house: Arc<House>, greeting: Greeting) {
 }
 
 /// A tunnel that the switchboard knows of.
-type Begun = ((TunnelId, SignalId), Talk, mpsc::Receiver<Order>);
+type Begun = (TunnelId, Talk, mpsc::Receiver<Order>, (Option<SignalId>, bool));
 
 async fn tell(house: &House, greeting: Greeting) -> Option<Begun> {
     let Greeting { talk, hello, exporter } = greeting;
     let tunnel = TunnelId(house.ids.fetch_add(1, Ordering::Relaxed));
-    let signal = hello.sid.signal_id();
+    let (signal, offers) = (hello.sid.signal_id(), hello.bare);
     let (orders, ordered) = mpsc::channel(ORDERS);
     let (protocol, peer) = (talk.tunnel().protocol(), *talk.tunnel().peer());
     let event = Event::HelloHeard { tunnel, protocol, peer, hello, exporter };
     let happening = Happening::TunnelArrived { event, tunnel, orders };
     house.happenings.send(happening).await.ok()?;
-    Some(((tunnel, signal), talk, ordered))
+    Some((tunnel, talk, ordered, (Some(signal), offers)))
 }
 
-async fn follow(house: &House, ((tunnel, signal), talk, ordered): Begun) {
-    match obey(house, (tunnel, signal), talk, ordered).await {
+/// Has a tunnel whose session has ended wait for orders again.
+pub(super) async fn resume(house: &Arc<House>, event: Event, tunnel: TunnelId, talk: Talk) {
+    let (orders, ordered) = mpsc::channel(ORDERS);
+    let back = Happening::TunnelArrived { event, tunnel, orders };
+    // Without a role nobody orders anything any more, which ends the tunnel.
+    let _ = house.happenings.send(back).await;
+    let staff = house.clone();
+    let standing = async move { follow(&staff, (tunnel, talk, ordered, (None, false))).await };
+    house.tasks.spawn(standing);
+}
+
+/// Obeys orders, and tells if that ends the tunnel.
+async fn follow(house: &House, (tunnel, talk, orders, (signal, offers)): Begun) {
+    match obey(house, (tunnel, signal, offers), talk, orders).await {
         Ok(Left::HandedOver) => return,
         Ok(Left::Ended) => {}
         Err(fault) => debug!(%fault, "tunnel lost"),
@@ -137,7 +149,7 @@ async fn greet(house: &House, stream: TcpStream) -> io::Result<Greeted> {
 /// Obeys orders until the tunnel is handed over or ends.
 async fn obey(
     house: &House,
-    (tunnel, signal): (TunnelId, SignalId),
+    (tunnel, signal, offers): (TunnelId, Option<SignalId>, bool),
     mut talk: Talk,
     mut orders: mpsc::Receiver<Order>,
 ) -> io::Result<Left> {
@@ -160,23 +172,28 @@ async fn obey(
         match order {
             Some(Order::Accept(octets)) => {
                 talk.say(&octets).await?;
-                step("H", None, Some(signal));
+                step("H", None, signal);
             }
             Some(Order::Say(octets)) => talk.say(&octets).await?,
             Some(Order::Open(octets)) => {
                 talk.say(&octets).await?;
-                let outcome = timeout(OPEN_PATIENCE, opened(&mut talk)).await??;
+                let (outcome, bare) = timeout(OPEN_PATIENCE, opened(&mut talk)).await??;
                 let event = Event::Opened { tunnel, outcome };
                 // Without a role nobody orders anything any more, which ends the tunnel.
                 let _ = house.happenings.send(Happening::Told(event)).await;
                 ping_at = Instant::now() + STANDBY_PING;
                 if outcome == Outcome::Connected {
-                    return hand_over(talk, orders).await;
+                    return hand_over(Framed::new(talk, bare)?, orders).await;
                 }
             }
-            Some(Order::Join(octets, taker)) => {
-                talk.say(&octets).await?;
-                return give(talk, taker);
+            Some(Order::Join(binding, taker)) => {
+                let Some(Binding { session, caller, bare }) = binding else {
+                    return Err(io::Error::other("joined without being opened or bound"));
+                };
+                let bare = bare && offers;
+                let bound = ToPrivate::Bound { session, bare, caller }.encode();
+                talk.say(&bound.map_err(io::Error::other)?).await?;
+                return give(Framed::new(talk, bare)?, taker);
             }
             Some(Order::End(octets)) => {
                 talk.say(&octets).await?;
@@ -189,23 +206,23 @@ async fn obey(
 
 /// After an opened service every octet is the session's: nothing is read until somebody takes it.
 /// The private proxy splices already, so a tunnel that nobody takes was cut, not ended in order.
-async fn hand_over(mut talk: Talk, mut orders: mpsc::Receiver<Order>) -> io::Result<Left> {
+async fn hand_over(framed: Framed, mut orders: mpsc::Receiver<Order>) -> io::Result<Left> {
     match orders.recv().await {
-        Some(Order::Join(octets, taker)) => {
-            talk.say(&octets).await?;
-            give(talk, taker)
-        }
-        Some(Order::Accept(_) | Order::Say(_) | Order::Open(_) | Order::End(_)) | None => {
-            talk.into_parts().0.reset();
+        Some(Order::Join(None, taker)) => give(framed, taker),
+        Some(
+            Order::Accept(_) | Order::Say(_) | Order::Open(_) | Order::Join(..) | Order::End(_),
+        )
+        | None => {
+            framed.reset();
             Ok(Left::Ended)
         }
     }
 }
 
-fn give(talk: Talk, taker: oneshot::Sender<Talk>) -> io::Result<Left> {
+fn give(framed: Framed, taker: oneshot::Sender<Framed>) -> io::Result<Left> {
     // A client that left in this very moment takes nothing: its session was cut, not completed.
-    let Err(talk) = taker.send(talk) else { return Ok(Left::HandedOver) };
-    talk.into_parts().0.reset();
+    let Err(framed) = taker.send(framed) else { return Ok(Left::HandedOver) };
+    framed.reset();
     Ok(Left::Ended)
 }
 
@@ -214,10 +231,10 @@ async fn end(talk: Talk) -> Left {
     Left::Ended
 }
 
-async fn opened(talk: &mut Talk) -> io::Result<Outcome> {
+async fn opened(talk: &mut Talk) -> io::Result<(Outcome, bool)> {
     loop {
         match talk.frame(ToPublic::decode).await? {
-            ToPublic::Opened(outcome) => return Ok(outcome),
+            ToPublic::Opened { outcome, bare } => return Ok((outcome, bare)),
             ToPublic::Pong => {}
         }
     }
@@ -228,6 +245,6 @@ async fn ping(talk: &mut Talk) -> io::Result<()> {
     talk.say(&ping).await?;
     match talk.frame(ToPublic::decode).await? {
         ToPublic::Pong => Ok(()),
-        ToPublic::Opened(_) => Err(io::Error::other("opened unasked")),
+        ToPublic::Opened { .. } => Err(io::Error::other("opened unasked")),
     }
 }

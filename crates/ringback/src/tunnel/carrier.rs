@@ -1,13 +1,12 @@
-//! A tunnel that was talked in, as a stream: what was heard already comes first.
+//! A client's tunnel once it is accepted, as a stream: what was heard already comes first.
 //!
-//! For whoever needs a stream to start with, as the inner TLS does.
+//! It carries one session and no more, and so has no frames: its end is the session's.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use super::{Talk, Tunnel};
 use crate::splice::Leg;
@@ -27,8 +26,12 @@ impl From<Talk> for Carrier {
 }
 
 impl Leg for Carrier {
-    fn socket(&self) -> &TcpStream {
-        self.tunnel.socket()
+    fn arm(&self) -> io::Result<()> {
+        self.tunnel.arm()
+    }
+
+    fn disarm(&self) -> io::Result<()> {
+        self.tunnel.disarm()
     }
 }
 

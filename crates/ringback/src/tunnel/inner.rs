@@ -21,11 +21,10 @@ use rustls::{
     DistinguishedName, Error, ServerConfig, SignatureScheme, version,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
+use super::Identity;
 use super::tls::{Anyone, Only, provider};
-use super::{Carrier, Identity};
 use crate::splice::Leg;
 
 /// How the inner protocol is called in its handshake (RFC 7301).
@@ -33,16 +32,16 @@ const PROTOCOL: &[u8] = b"ringback-e2e/1";
 
 /// A session's octets, end to end.
 #[derive(Debug)]
-pub struct Inner(Box<TlsStream<Carrier>>);
+pub struct Inner<C>(Box<TlsStream<C>>);
 
 /// Shakes hands as the private proxy. A handshake that fails leaves the carrier behind, on which its
 /// alert has been said.
-pub async fn accept(
-    carrier: Carrier,
+pub async fn accept<C: Leg>(
+    carrier: C,
     identity: &Identity,
     server_name: &str,
     clients: &[(Name, PublicKey)],
-) -> Result<(Inner, Name), (io::Error, Carrier)> {
+) -> Result<(Inner<C>, Name), (io::Error, C)> {
     let listed = Listed { anyone: Anyone(provider()), clients: clients.to_vec() };
     let exactly = Exactly { server_name: server_name.to_owned(), key: identity.key.clone() };
     let mut config = ServerConfig::builder_with_provider(provider())
@@ -64,12 +63,12 @@ pub async fn accept(
 
 /// Shakes hands as the client, with the terminal's key and no other. Whether the client was let in
 /// shows only in what is read: in TLS 1.3 a client's handshake ends first.
-pub async fn dial(
-    carrier: Carrier,
+pub async fn dial<C: Leg>(
+    carrier: C,
     identity: &Identity,
     server_name: &str,
     terminal: &PublicKey,
-) -> io::Result<Inner> {
+) -> io::Result<Inner<C>> {
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&version::TLS13])
         .expect("the provider has suites and a group for TLS 1.3")
@@ -172,13 +171,27 @@ impl ClientCertVerifier for Listed {
     }
 }
 
-impl Leg for Inner {
-    fn socket(&self) -> &TcpStream {
-        self.0.get_ref().0.socket()
+impl<C> Inner<C> {
+    /// What it was carried by.
+    pub fn into_carrier(self) -> C {
+        match *self.0 {
+            TlsStream::Client(it) => it.into_inner().0,
+            TlsStream::Server(it) => it.into_inner().0,
+        }
     }
 }
 
-impl AsyncRead for Inner {
+impl<C: Leg> Leg for Inner<C> {
+    fn arm(&self) -> io::Result<()> {
+        self.0.get_ref().0.arm()
+    }
+
+    fn disarm(&self) -> io::Result<()> {
+        self.0.get_ref().0.disarm()
+    }
+}
+
+impl<C: Leg> AsyncRead for Inner<C> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -188,7 +201,7 @@ impl AsyncRead for Inner {
     }
 }
 
-impl AsyncWrite for Inner {
+impl<C: Leg> AsyncWrite for Inner<C> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

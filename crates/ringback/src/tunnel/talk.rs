@@ -1,10 +1,12 @@
 //! What is said in a tunnel before a session's bytes: reads whole frames, never one octet too many
 //! for whoever takes the tunnel over.
 
+use std::future::poll_fn;
 use std::io;
+use std::task::{Poll, ready};
 
 use ringback_proto::hello::Garbled;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
 use super::Tunnel;
@@ -21,6 +23,11 @@ impl Talk {
     /// Begins to talk in a fresh tunnel.
     pub fn new(tunnel: Tunnel) -> Self {
         Self { tunnel, heard: Vec::new() }
+    }
+
+    /// Talks on, with what was heard by now, after a session.
+    pub(super) fn resumed(tunnel: Tunnel, heard: Vec<u8>) -> Self {
+        Self { tunnel, heard }
     }
 
     /// The tunnel itself, to ask who is at its other end.
@@ -69,14 +76,22 @@ impl Talk {
         let _ = timeout(SAY_PATIENCE, self.tunnel.shutdown()).await;
     }
 
-    /// Hands the tunnel over, with the octets of the session that were already heard.
+    /// Hands the tunnel over, with the octets that were already heard.
     pub fn into_parts(self) -> (Tunnel, Vec<u8>) {
         (self.tunnel, self.heard)
     }
 
+    /// Hears what one record says, and nothing of the next: that may be none.
     async fn more(&mut self) -> io::Result<()> {
-        self.heard.reserve(TALK_OCTETS);
-        let octets = (&mut self.tunnel).take(TALK_OCTETS as u64).read_buf(&mut self.heard).await?;
+        let Self { tunnel, heard } = self;
+        let octets = poll_fn(|cx| {
+            let said = ready!(tunnel.poll_fill(cx))?;
+            let octets = said.len().min(TALK_OCTETS);
+            heard.extend(&said[..octets]);
+            Poll::Ready(io::Result::Ok(octets))
+        })
+        .await?;
+        tunnel.consume(octets);
         if octets == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

@@ -17,14 +17,20 @@ use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, Uni
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{AlwaysResolvesServerRawPublicKeys, NoServerSessionStorage};
 use rustls::{
-    CertificateError, ClientConfig, CommonState, DigitallySignedStruct, DistinguishedName, Error,
-    PeerIncompatible, ServerConfig, SignatureScheme, version,
+    CertificateError, ClientConfig, ClientConnection, CommonState, DigitallySignedStruct,
+    DistinguishedName, Error, PeerIncompatible, ServerConfig, ServerConnection, SignatureScheme,
+    version,
 };
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
+use super::records::Records;
 use super::{Identity, NoTunnel, Tunnel};
+use crate::limits::SEALED_OCTETS;
 use crate::socket;
+
+/// Octets that TLS takes before it blocks: a session's at once, and what stands before them.
+const HELD_OCTETS: usize = SEALED_OCTETS + 64;
 
 /// The server name that everybody gives who dials: it tells them from a terminal's own clients on a
 /// shared port, and says nothing to whoever listens on the way.
@@ -43,7 +49,7 @@ pub enum Asks {
 
 /// A TLS 1.3 connection whose other end has proved a key.
 pub struct TlsTunnel {
-    stream: TlsStream<TcpStream>,
+    stream: TlsStream<Records>,
     peer: PublicKey,
 }
 
@@ -64,7 +70,9 @@ impl Acceptor {
     /// Shakes hands with whoever has dialed.
     pub async fn accept(&self, stream: TcpStream) -> Result<(Asks, Tunnel), NoTunnel> {
         socket::tune(&stream)?;
-        TlsTunnel::finish(self.0.accept(stream).await?.into())
+        let hold_back = |it: &mut ServerConnection| it.set_buffer_limit(Some(HELD_OCTETS));
+        let accepted = self.0.accept_with(Records::new(stream), hold_back).await?;
+        TlsTunnel::finish(accepted.into())
     }
 }
 
@@ -94,7 +102,9 @@ impl Dialer {
         config.alpn_protocols = vec![asks.protocol().to_vec()];
         config.resumption = Resumption::disabled();
         let name = ServerName::try_from(SERVER_NAME).expect("the server name is a host name");
-        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+        let hold_back = |it: &mut ClientConnection| it.set_buffer_limit(Some(HELD_OCTETS));
+        let dialing = TlsConnector::from(Arc::new(config));
+        let stream = dialing.connect_with(name, Records::new(stream), hold_back).await?;
         let (asked, tunnel) = TlsTunnel::finish(stream.into())?;
         if asked != asks {
             return Err(NoTunnel::Protocol);
@@ -116,7 +126,7 @@ impl Asks {
 }
 
 impl TlsTunnel {
-    fn finish(stream: TlsStream<TcpStream>) -> Result<(Asks, Tunnel), NoTunnel> {
+    fn finish(stream: TlsStream<Records>) -> Result<(Asks, Tunnel), NoTunnel> {
         let (_, session) = stream.get_ref();
         let (asks, peer) = peer(session).ok_or(NoTunnel::Protocol)?;
         Ok((asks, Tunnel::Tls(Box::new(Self { stream, peer }))))
@@ -135,12 +145,21 @@ impl TlsTunnel {
         exported.expect("the handshake is complete and 32 octets can be exported")
     }
 
-    pub(super) fn socket(&self) -> &TcpStream {
+    pub(super) fn records(&self) -> &Records {
         self.stream.get_ref().0
     }
 
-    pub(super) fn stream(&mut self) -> &mut TlsStream<TcpStream> {
+    pub(super) fn records_mut(&mut self) -> &mut Records {
+        self.stream.get_mut().0
+    }
+
+    pub(super) fn stream(&mut self) -> &mut TlsStream<Records> {
         &mut self.stream
+    }
+
+    /// Whether octets that TLS has taken have not left.
+    pub(super) fn holds_back(&self) -> bool {
+        self.stream.get_ref().1.wants_write()
     }
 }
 

@@ -83,7 +83,7 @@ fn hello(dial: &Dial, exporter: &[u8; 32]) -> [u8; HELLO_OCTETS] {
         confirm_public: unused,
     };
     let mac = confirm_private(&keys, exporter);
-    Hello { sid, mac, outcome: Outcome::Connected }.encode()
+    Hello { sid, mac, outcome: Outcome::Connected, bare: false }.encode()
 }
 
 fn config(dial: &Dial) -> Result<ClientConfig> {

@@ -52,7 +52,7 @@ pub(crate) async fn pose(pose: &Pose) -> Result<()> {
 /// Says yes without having sealed the signal, and goes on as if that were believed.
 async fn lie(tunnel: &mut Tunnel) -> Result<()> {
     let caller = Caller { address: ClientAddress::UNKNOWN, level: Level::Open, identity: None };
-    let bound = ToPrivate::Bound { session: SessionId(7), caller }.encode()?;
+    let bound = ToPrivate::Bound { session: SessionId(7), bare: false, caller }.encode()?;
     tunnel.write_all(&Answer::Accepted { mac: [7; 32] }.encode()).await?;
     tunnel.write_all(&[&bound, STOLEN].concat()).await?;
     tunnel.flush().await?;

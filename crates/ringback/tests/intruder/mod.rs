@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use ringback::config::{Config, PublicConfig};
 use ringback::keys;
-use ringback::tunnel::{Acceptor, Asks, Carrier, Talk};
+use ringback::tunnel::{Acceptor, Asks, Carrier, Framed, Talk};
 use ringback_bearer::{Body, Message, Receiver, Transmitter};
 use ringback_proto::access_request::{AccessRequest, Purpose, SessionKeys, Sid, TunnelType, seal};
 use ringback_proto::door::{Reply, Request};
@@ -165,10 +165,10 @@ impl Intruder {
     }
 
     /// A tunnel that the private proxy has opened to a service.
-    pub async fn opened(&self, terminal: usize, service: u16, level: Level) -> Result<Carrier> {
+    pub async fn opened(&self, terminal: usize, service: u16, level: Level) -> Result<Framed> {
         let (talk, outcome) = self.open(terminal, service, level).await?;
         anyhow::ensure!(outcome == Outcome::Connected, "{outcome:?}");
-        Ok(talk.into())
+        Ok(Framed::new(talk, false)?)
     }
 
     /// The same, and what the private proxy says of it.
@@ -180,9 +180,9 @@ impl Intruder {
     ) -> Result<(Talk, Outcome)> {
         let (mut talk, _) = self.dialed_back(terminal, service, true).await?;
         let (session, service, caller) = (SessionId(7), ServiceId(service), lee(level)?);
-        talk.say(&ToPrivate::Open { session, service, caller }.encode()?).await?;
+        talk.say(&ToPrivate::Open { session, bare: false, service, caller }.encode()?).await?;
         match timeout(PATIENCE, talk.frame(ToPublic::decode)).await?? {
-            ToPublic::Opened(outcome) => Ok((talk, outcome)),
+            ToPublic::Opened { outcome, bare: _ } => Ok((talk, outcome)),
             ToPublic::Pong => bail!("a pong that nobody asked for"),
         }
     }
@@ -246,10 +246,10 @@ impl Drop for Intruder {
 }
 
 /// Binds a tunnel, whatever its hello has said.
-pub async fn bound(mut talk: Talk) -> Result<Carrier> {
+pub async fn bound(mut talk: Talk) -> Result<Framed> {
     let (session, caller) = (SessionId(7), lee(Level::EndToEnd)?);
-    talk.say(&ToPrivate::Bound { session, caller }.encode()?).await?;
-    Ok(talk.into())
+    talk.say(&ToPrivate::Bound { session, bare: false, caller }.encode()?).await?;
+    Ok(Framed::new(talk, false)?)
 }
 
 fn lee(level: Level) -> Result<Caller> {
@@ -282,14 +282,14 @@ async fn greet(acceptor: Acceptor, stream: TcpStream, waiting: Arc<Waiting>) {
 
 /// Joins the two, with a mischief, until both ways have ended or nothing moves any more. Whatever
 /// has happened, both are then ended in order: as if the other had said so.
-pub async fn forward(client: Carrier, tunnel: Carrier, mischief: Mischief) -> Result<Passed> {
+pub async fn forward(client: Carrier, tunnel: Framed, mischief: Mischief) -> Result<Passed> {
     let stall = if matches!(mischief, Mischief::None) { PATIENCE } else { STALL };
     forward_for(client, tunnel, mischief, stall).await
 }
 
 async fn forward_for(
     client: Carrier,
-    tunnel: Carrier,
+    tunnel: Framed,
     mischief: Mischief,
     stall: Duration,
 ) -> Result<Passed> {
@@ -377,7 +377,7 @@ impl<'a> Pump<'a> {
 /// Forwards two sessions until each client has sent so many octets, then each to the other.
 pub async fn exchange(
     clients: (Carrier, Carrier),
-    tunnels: (Carrier, Carrier),
+    tunnels: (Framed, Framed),
     after: usize,
 ) -> Result<()> {
     let ((mut one, mut other), (mut first, mut second)) = (clients, tunnels);
@@ -393,7 +393,7 @@ pub async fn exchange(
     Ok(())
 }
 
-async fn forward_until(client: &mut Carrier, tunnel: &mut Carrier, after: usize) -> Result<()> {
+async fn forward_until(client: &mut Carrier, tunnel: &mut Framed, after: usize) -> Result<()> {
     let ((from_client, mut to_client), (mut from_tunnel, mut to_tunnel)) =
         (split(client), split(tunnel));
     let mut limited = from_client.take(after as u64);
@@ -414,7 +414,7 @@ async fn forward_until(client: &mut Carrier, tunnel: &mut Carrier, after: usize)
 }
 
 /// Says these octets and nothing else, and waits until the other end has had enough.
-pub async fn recite(carrier: Carrier, octets: &[u8]) -> Result<()> {
+pub async fn recite(carrier: impl AsyncRead + AsyncWrite, octets: &[u8]) -> Result<()> {
     let (mut from, mut to) = split(carrier);
     // It may have had enough before the last octet.
     let _ = to.write_all(octets).await;

@@ -4,9 +4,9 @@ use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use ringback::splice::Leg;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::chance::Chance;
 use crate::loopback::{Chain, Proxies};
 
 const TRANSFERS: u64 = 1_000;
@@ -30,11 +30,13 @@ async fn a_cut_stream_never_looks_complete() {
         let octets: Vec<u8> = (0..chance.below(400_000)).map(|it| ((it * 31) >> 3) as u8).collect();
         let at = chance.below(octets.len() as u64 + 1) as usize;
         let cut = [Cut::Nobody, Cut::Sender, Cut::Path, Cut::Proxies][chance.below(4) as usize];
-        let upwards = chance.below(2) == 0;
-        let what = format!("seed {SEED:#x}, transfer {transfer}, {cut:?} at {at}, {upwards}");
+        let (upwards, bare) = (chance.below(2) == 0, chance.below(2) == 0);
+        let what = format!(
+            "seed {SEED:#x}, transfer {transfer}, {cut:?} at {at}, up {upwards}, bare {bare}"
+        );
 
         let mut received = Vec::new();
-        match carry(&proxies, &octets, at, cut, upwards, &mut received).await {
+        match carry(&proxies, &octets, at, cut, (upwards, bare), &mut received).await {
             Ok(()) => {
                 assert!(received == octets, "{what}: complete with {} octets", received.len());
                 whole += 1;
@@ -54,7 +56,7 @@ async fn carry(
     octets: &[u8],
     at: usize,
     cut: Cut,
-    upwards: bool,
+    (upwards, bare): (bool, bool),
     received: &mut Vec<u8>,
 ) -> std::io::Result<()> {
     let (private, public) = proxies.tunnel().await;
@@ -64,8 +66,8 @@ async fn carry(
         Cut::Path => Some(writing.socket().as_fd().try_clone_to_owned()?),
         Cut::Nobody | Cut::Sender | Cut::Proxies => None,
     };
-    let chain = Chain::over((private, public), Duration::from_secs(60)).await;
-    let Chain { client, terminal, mut splices } = chain;
+    let chain = Chain::over((private, public), bare, Duration::from_secs(60)).await;
+    let Chain { client, terminal, mut splices, .. } = chain;
     let (mut sender, mut receiver) = if upwards { (client, terminal) } else { (terminal, client) };
 
     let sending = async move {
@@ -98,16 +100,4 @@ async fn carry(
     };
     let ((), result) = tokio::join!(sending, receiving);
     result
-}
-
-/// Splitmix64: the same chances for the same seed.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound
-    }
 }

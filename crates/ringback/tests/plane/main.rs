@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
+mod bare;
+mod chance;
 mod cuts;
+mod frames;
 mod loopback;
 mod splice;
 mod tunnel;

@@ -5,21 +5,21 @@ use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringback::splice::{Ended, How, Leg, Side, Tally, splice};
+use ringback::splice::{Ended, How, Side, Tally, splice};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::loopback::{Assumed, Chain, Proxies, pair};
+use crate::loopback::{Assumed, Chain, Proxies, framed, pair};
 
 const LONG: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn either_side_may_end_first_and_still_be_replied_to() {
     let proxies = Proxies::new();
-    for client_first in [true, false] {
-        let mut chain = Chain::new(&proxies, LONG).await;
+    for (client_first, bare) in [(true, false), (false, false), (true, true), (false, true)] {
+        let mut chain = Chain::new(&proxies, bare, LONG).await;
         let (first, second) = match client_first {
             true => (&mut chain.client, &mut chain.terminal),
             false => (&mut chain.terminal, &mut chain.client),
@@ -45,8 +45,8 @@ async fn either_side_may_end_first_and_still_be_replied_to() {
 #[tokio::test]
 async fn a_reset_on_one_side_is_a_reset_on_the_other() {
     let proxies = Proxies::new();
-    for client_resets in [true, false] {
-        let mut chain = Chain::new(&proxies, LONG).await;
+    for (client_resets, bare) in [(true, false), (false, false), (true, true), (false, true)] {
+        let mut chain = Chain::new(&proxies, bare, LONG).await;
         let (gone, mut left) = match client_resets {
             true => (chain.client, chain.terminal),
             false => (chain.terminal, chain.client),
@@ -65,9 +65,12 @@ async fn a_tunnel_that_ends_without_saying_so_resets_both_sides() {
     let (private, public) = Proxies::new().tunnel().await;
     let path = private.socket().local_addr().unwrap();
     assert_eq!(public.socket().peer_addr().unwrap(), path);
-    let (mut client, held) = pair().await;
+    let (mut client, mut held) = pair().await;
     let mut splices = JoinSet::new();
-    splices.spawn(async move { splice(held, public, LONG, &Tally::default(), &Assumed).await });
+    let mut public = framed(public, false);
+    splices.spawn(async move {
+        splice(&mut held, &mut public, LONG, &Tally::default(), &Assumed).await
+    });
     socket2::SockRef::from(private.socket()).shutdown(Shutdown::Write).unwrap();
     assert_reset(&mut client).await;
     assert_eq!(splices.join_next().await.unwrap().unwrap().how, How::Cut(Side::Terminal));
@@ -75,7 +78,7 @@ async fn a_tunnel_that_ends_without_saying_so_resets_both_sides() {
 
 #[tokio::test]
 async fn a_dropped_splice_resets_both_sides() {
-    let mut chain = Chain::new(&Proxies::new(), LONG).await;
+    let mut chain = Chain::new(&Proxies::new(), false, LONG).await;
     chain.client.write_all(b"x").await.unwrap();
     assert_eq!(chain.terminal.read_u8().await.unwrap(), b'x');
     chain.splices.shutdown().await;
@@ -86,8 +89,8 @@ async fn a_dropped_splice_resets_both_sides() {
 #[tokio::test]
 async fn what_is_under_way_at_a_clean_end_still_arrives() {
     const ALL: usize = 300_000;
-    let (mut client, held) = pair().await;
-    let (connected, mut terminal) = pair().await;
+    let (mut client, mut held) = pair().await;
+    let (mut connected, mut terminal) = pair().await;
     // All of it fits in what the splice may send, and little of it in what the client has room for.
     socket2::SockRef::from(&held).set_send_buffer_size(ALL * 2).unwrap();
     socket2::SockRef::from(&client).set_recv_buffer_size(4 * 1024).unwrap();
@@ -97,7 +100,7 @@ async fn what_is_under_way_at_a_clean_end_still_arrives() {
         terminal.write_all(&[7; ALL]).await.unwrap();
         terminal.shutdown().await.unwrap();
     });
-    let ended = splice(held, connected, LONG, &Tally::default(), &Assumed).await;
+    let ended = splice(&mut held, &mut connected, LONG, &Tally::default(), &Assumed).await;
     assert_eq!(ended, Ended { to_terminal: 0, to_client: ALL as u64, how: How::Clean });
     let mut octets = Vec::new();
     client.read_to_end(&mut octets).await.unwrap();
@@ -106,13 +109,15 @@ async fn what_is_under_way_at_a_clean_end_still_arrives() {
 
 #[tokio::test]
 async fn what_does_not_move_for_the_idle_limit_is_reset() {
-    let (mut client, held) = pair().await;
-    let (connected, mut terminal) = pair().await;
+    let (mut client, mut held) = pair().await;
+    let (mut connected, mut terminal) = pair().await;
     let idle = Duration::from_secs(60);
     let mut splices = JoinSet::new();
     tokio::time::pause();
     let start = tokio::time::Instant::now();
-    splices.spawn(async move { splice(held, connected, idle, &Tally::default(), &Assumed).await });
+    splices.spawn(async move {
+        splice(&mut held, &mut connected, idle, &Tally::default(), &Assumed).await
+    });
     // What moves after half the limit counts from there.
     tokio::time::sleep(idle / 2).await;
     client.write_all(b"x").await.unwrap();
@@ -127,8 +132,8 @@ async fn what_does_not_move_for_the_idle_limit_is_reset() {
 #[tokio::test]
 async fn a_reader_that_is_slow_holds_the_writer() {
     const ALL: usize = 64 * 1024 * 1024;
-    let (client, held) = pair().await;
-    let (connected, mut terminal) = pair().await;
+    let (client, mut held) = pair().await;
+    let (mut connected, mut terminal) = pair().await;
     for socket in [&client, &held, &connected, &terminal] {
         socket2::SockRef::from(socket).set_send_buffer_size(64 * 1024).unwrap();
         socket2::SockRef::from(socket).set_recv_buffer_size(64 * 1024).unwrap();
@@ -137,7 +142,7 @@ async fn a_reader_that_is_slow_holds_the_writer() {
     let mut tasks = JoinSet::new();
     let counted = tally.clone();
     tasks.spawn(async move {
-        let ended = splice(held, connected, LONG, &counted, &Assumed).await;
+        let ended = splice(&mut held, &mut connected, LONG, &counted, &Assumed).await;
         assert_eq!((ended.how, ended.to_terminal), (How::Clean, ALL as u64));
     });
 

@@ -3,7 +3,6 @@
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-use ringback::splice::Leg;
 use ringback::tunnel::{Asks, NoTunnel};
 use ringback_proto::access_request::Sid;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};

@@ -1,5 +1,6 @@
 //! What a line does with tunnels: lets them in, gives them a client, keeps them, closes them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -73,7 +74,7 @@ impl Line {
             }
             Some(client) => self.open(tunnel, heard.peer, client, paired, now, ledger),
             None if kept => {
-                let duty = Duty::Standby(paired);
+                let duty = Duty::Standby { since: now, paired };
                 self.tunnels.insert(tunnel, Tunnel { peer: heard.peer, duty });
                 self.ring_over(tunnel, rung.service, &rung.admitted, now, ledger);
                 ledger.commands.push_back(Command::Standby { tunnel });
@@ -84,16 +85,20 @@ impl Line {
 
     /// Gives each standby a client while there are both.
     pub(super) fn use_standbys(&mut self, now: Instant, ledger: &mut Ledger) {
-        let standby = |it: &Tunnel| matches!(it.duty, Duty::Standby(_));
-        // The youngest first: it is the likeliest to be alive.
-        let youngest = self.tunnels.iter().rev().filter(|(_, it)| standby(it)).map(|(id, _)| *id);
-        let pairs: Vec<(TunnelId, ClientId)> = youngest.zip(self.queue.iter().copied()).collect();
-        self.queue.drain(..pairs.len());
-        for (tunnel, client) in pairs {
-            let Some(Tunnel { peer, duty: Duty::Standby(paired) }) = self.tunnels.remove(&tunnel)
-            else {
-                continue;
-            };
+        // Whichever was heard of last comes first: it is the likeliest to be alive.
+        let latest = |tunnels: &BTreeMap<TunnelId, Tunnel>| {
+            let standbys = tunnels.iter().filter_map(|(id, it)| match it.duty {
+                Duty::Standby { since, .. } => Some((since, *id)),
+                Duty::Opening { .. } | Duty::Spliced { .. } => None,
+            });
+            standbys.max().map(|(_, id)| id)
+        };
+        while let Some(&client) = self.queue.front()
+            && let Some(tunnel) = latest(&self.tunnels)
+            && let Some(Tunnel { peer, duty: Duty::Standby { paired, .. } }) =
+                self.tunnels.remove(&tunnel)
+        {
+            self.queue.pop_front();
             self.open(tunnel, peer, client, paired, now, ledger);
         }
     }
@@ -110,7 +115,7 @@ impl Line {
         let (client, paired) = match duty {
             Duty::Opening { client, until: _, paired } => (client, paired),
             // Nobody has asked.
-            duty @ (Duty::Standby(_) | Duty::Spliced { .. }) => {
+            duty @ (Duty::Standby { .. } | Duty::Spliced { .. }) => {
                 self.tunnels.insert(tunnel, Tunnel { peer, duty });
                 return;
             }
@@ -122,7 +127,7 @@ impl Line {
                 self.refuse(client, refusal, ledger);
             }
             if self.keeps(&peer) {
-                let duty = Duty::Standby(paired);
+                let duty = Duty::Standby { since: now, paired };
                 self.tunnels.insert(tunnel, Tunnel { peer, duty });
                 return;
             }
@@ -194,10 +199,34 @@ impl Line {
                 ledger.tunnels.remove(&tunnel);
                 Some(client)
             }
-            duty @ (Duty::Spliced { .. } | Duty::Standby(_) | Duty::Opening { .. }) => {
+            duty @ (Duty::Spliced { .. } | Duty::Standby { .. } | Duty::Opening { .. }) => {
                 self.tunnels.insert(tunnel, Tunnel { peer, duty });
                 None
             }
+        }
+    }
+
+    /// Takes a tunnel back whose session came to its end in both directions: it stands by like a fresh
+    /// one, and whoever waits gets it at once.
+    pub(in crate::switchboard) fn tunnel_returned(
+        &mut self,
+        (client, tunnel): (ClientId, TunnelId),
+        paired: Paired,
+        stopping: bool,
+        now: Instant,
+        ledger: &mut Ledger,
+    ) {
+        let peer = self.tunnels.get(&tunnel).map(|it| it.peer);
+        let Some((peer, _)) = peer.zip(self.unsplice(client, tunnel, ledger)) else { return };
+        if stopping || !self.keeps(&peer) {
+            return ledger.commands.push_back(Command::Close { tunnel });
+        }
+
+        ledger.tunnels.insert(tunnel, self.id);
+        self.tunnels.insert(tunnel, Tunnel { peer, duty: Duty::Standby { since: now, paired } });
+        if !self.queue.is_empty() {
+            // Its far end is there, as if it had dialed back.
+            self.answered(now, ledger);
         }
     }
 
@@ -205,10 +234,15 @@ impl Line {
     pub(super) fn expire_opening(&mut self, now: Instant, ledger: &mut Ledger) {
         let late = |it: &Tunnel| match it.duty {
             Duty::Opening { until, .. } => until <= now,
-            Duty::Standby(_) | Duty::Spliced { .. } => false,
+            Duty::Standby { .. } | Duty::Spliced { .. } => false,
         };
         let late: Vec<TunnelId> =
             self.tunnels.iter().filter(|(_, it)| late(it)).map(|(id, _)| *id).collect();
+        // What has gone silent between both proxies has for the others too: a client that has waited
+        // for one of them must not wait for each of them in turn.
+        if !late.is_empty() {
+            self.close_standbys(ledger);
+        }
         for tunnel in late {
             ledger.commands.push_back(Command::Close { tunnel });
             self.tunnel_lost(tunnel, now, ledger);
@@ -216,7 +250,7 @@ impl Line {
     }
 
     pub(super) fn close_standbys(&mut self, ledger: &mut Ledger) {
-        let standby = |it: &Tunnel| matches!(it.duty, Duty::Standby(_));
+        let standby = |it: &Tunnel| matches!(it.duty, Duty::Standby { .. });
         let standbys: Vec<TunnelId> =
             self.tunnels.iter().filter(|(_, it)| standby(it)).map(|(id, _)| *id).collect();
         standbys.into_iter().for_each(|tunnel| self.close(tunnel, ledger));
@@ -230,7 +264,7 @@ impl Line {
 
     /// How many tunnels stand by.
     pub(super) fn standbys(&self) -> usize {
-        self.tunnels.values().filter(|it| matches!(it.duty, Duty::Standby(_))).count()
+        self.tunnels.values().filter(|it| matches!(it.duty, Duty::Standby { .. })).count()
     }
 
     /// Whether a tunnel of this far end may stand by.
