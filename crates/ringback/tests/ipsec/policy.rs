@@ -1,0 +1,63 @@
+//! What a tunnel runs over: what both tables permit, by a refusal with a name if that cannot be had, and
+//! never by less.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use ringback_proto::ipsec::IKE_PORT;
+
+use crate::field::{Field, Wishes};
+use crate::scene::{set_up, start_web, url};
+
+/// How a service was reached.
+#[derive(Debug, PartialEq, Eq)]
+enum By {
+    Ipsec,
+    Tls,
+    Nothing,
+}
+
+/// One access, and what it came by.
+async fn access(field: &mut Field) -> Result<By> {
+    let dial_backs = |field: &mut Field| field.process("public").count("\"step\":\"H\"");
+    let before = dial_backs(field);
+    let page = field.curl(&["-w", "%{http_code}", &url()]).await?;
+    let tls =
+        field.lab.private.run(&["ss", "-H", "-tn", "dport = :7443", "dst 203.0.113.20"]).await?;
+    if page.contains("5.4 mmol/l") {
+        ensure!(dial_backs(field) == before + 1, "one dial-back");
+        return Ok(if tls.trim().is_empty() { By::Ipsec } else { By::Tls });
+    }
+    ensure!(page.contains("RB-NO-TUNNEL") && page.ends_with("503"), "{page}");
+    Ok(By::Nothing)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tunnel_is_what_both_tables_permit_and_is_not_lowered_where_udp_is_blocked() -> Result<()>
+{
+    for (public, private, open, blocked) in [
+        ("ipsec", "ipsec", By::Ipsec, By::Nothing),
+        ("ipsec", "ipsec-or-tls", By::Ipsec, By::Nothing),
+        ("ipsec-or-tls", "ipsec", By::Ipsec, By::Nothing),
+        ("ipsec-or-tls", "ipsec-or-tls", By::Ipsec, By::Tls),
+        ("ipsec-or-tls", "tls", By::Tls, By::Tls),
+        ("tls", "ipsec-or-tls", By::Tls, By::Tls),
+    ] {
+        let wishes = Wishes { public: "linger_seconds = 2".into(), ..Wishes::default() };
+        let wishes = Wishes { terminal: "spares = 0".into(), ..wishes };
+        let Some(mut field) = set_up(public, private, wishes).await? else { return Ok(()) };
+        start_web(&mut field).await?;
+        let case = format!("{public} here, {private} there");
+        assert_eq!(access(&mut field).await?, open, "{case}");
+        field.process("private").says("tunnel closed").await.ok();
+
+        field.lab.gateway.block_udp(IKE_PORT).await?;
+        field.process("public").kill().await?;
+        field.start_role("public").await?;
+        field.process("public").says("IPsec is ready").await?;
+        let began = Instant::now();
+        assert_eq!(access(&mut field).await?, blocked, "{case}, UDP blocked");
+        assert!(began.elapsed() < Duration::from_secs(15), "{case}: a bound is a bound");
+    }
+    Ok(())
+}
