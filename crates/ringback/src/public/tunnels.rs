@@ -65,6 +65,7 @@ async fn tell(house: &House, greeting: Greeting) -> Option<Begun> {
     let (signal, offers) = (hello.sid.signal_id(), hello.bare);
     let (orders, ordered) = mpsc::channel(ORDERS);
     let (protocol, peer) = (talk.tunnel().protocol(), *talk.tunnel().peer());
+    debug!(%signal, ?protocol, outcome = ?hello.outcome, "a dial-back has said hello");
     let event = Event::HelloHeard { tunnel, protocol, peer, hello, exporter };
     let happening = Happening::TunnelArrived { event, tunnel, orders };
     house.happenings.send(happening).await.ok()?;

@@ -29,6 +29,15 @@ async fn with_halves() -> Result<Option<Field>> {
     Ok(Some(field))
 }
 
+/// The next session is served whole.
+async fn assert_whole(field: &Field, role: &str) -> Result<()> {
+    let told = field.curl(&["-o", "whole", &url(), "-w", "%{http_code}"]).await?;
+    let whole = std::fs::read(field.path("whole"))?;
+    let page = String::from_utf8_lossy(&whole[..whole.len().min(300)]).into_owned();
+    ensure!(told == "200" && whole == both_halves(OCTETS), "{role}: {told}, {page}");
+    Ok(())
+}
+
 /// The process ids of the charons in a proxy's place.
 async fn charons(field: &Field, role: &str) -> Result<Vec<String>> {
     let host = if role == "public" { &field.lab.public } else { &field.lab.private };
@@ -58,9 +67,7 @@ async fn a_charon_that_is_killed_cuts_its_sessions_and_is_started_again() -> Res
         // The next session is served by the next charon.
         field.process(role).says_times("IPsec is ready", 2).await?;
         std::fs::write(field.path("go"), "")?;
-        let whole = field.curl(&["-o", "got", &url, "-w", "%{size_download}"]).await?;
-        assert_eq!(whole, OCTETS.to_string(), "{role}");
-        ensure!(std::fs::read(field.path("got"))? == both_halves(OCTETS), "{role}: altered");
+        assert_whole(&field, role).await?;
         all_is_forgotten(&field).await?;
     }
     Ok(())
@@ -87,8 +94,7 @@ async fn a_proxy_that_is_killed_leaves_no_charon_and_no_secret_behind() -> Resul
         field.start_role(role).await?;
         field.process(role).says("IPsec is ready").await?;
         std::fs::write(field.path("go"), "")?;
-        let whole = field.curl(&["-o", "got", &url, "-w", "%{size_download}"]).await?;
-        assert_eq!(whole, OCTETS.to_string(), "{role}");
+        assert_whole(&field, role).await?;
         all_is_forgotten(&field).await?;
     }
     Ok(())
@@ -99,7 +105,8 @@ async fn a_session_survives_a_nat_that_forgets_its_mapping() -> Result<()> {
     let Some(field) = with_halves().await? else { return Ok(()) };
     let download = field.begin("curl", &["-sS", "--max-time", "60", "-o", "got", &url()])?;
     has_come(&field, "got", BEGUN).await?;
-    field.lab.gateway.forget_flows().await?;
+    // Of the flows the association's alone: the gateway stands between the private proxy and the terminal, too.
+    field.lab.gateway.host.run(&["conntrack", "--delete", "--proto", "udp"]).await?;
     std::fs::write(field.path("go"), "")?;
     let whole = timeout(BOUND, download.output()).await.context("it does not go on")??;
     assert!(whole.status.success(), "{whole:?}");
@@ -124,7 +131,8 @@ async fn a_session_notices_nothing_of_its_rekeying() -> Result<()> {
         let (name, _) = associations(&socket(&field, role))?.swap_remove(0);
         let name = if what == "ike" { name } else { "tunnel".to_owned() };
         let rekeyed = command(&socket(&field, role), "rekey", Message::default().with(what, name))?;
-        assert_eq!(rekeyed.text("matches"), Some("1"), "{role} {what}: {rekeyed:?}");
+        // What was rekeyed a moment ago may still be there.
+        ensure!(rekeyed.text("matches").is_some_and(|it| it != "0"), "{role} {what}: {rekeyed:?}");
         let settled = || {
             let found = known(&socket(&field, "private"))?.associations.len();
             Ok(found == 1 && known(&socket(&field, "public"))?.associations.len() == 1)
