@@ -287,6 +287,12 @@ pub enum Command {
         /// The ring.
         ring: RingId,
     },
+    /// Nobody can answer the ring's signal any more: what was prepared for its dial-back over IPsec is of
+    /// no use. Told of rings that may be answered so, and of no others.
+    Unawait {
+        /// The ring.
+        ring: RingId,
+    },
     /// Answer the hello with this code; more commands for the tunnel follow.
     Accept {
         /// The tunnel.

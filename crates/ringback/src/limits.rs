@@ -325,6 +325,8 @@ pub const CHARON_FAREWELL: Duration = Duration::from_secs(3);
 pub const VICI_PATIENCE: Duration = Duration::from_secs(3);
 /// Octets read at once from the daemon.
 pub const VICI_READ_OCTETS: usize = 4 * 1024;
+/// How long a tunnel keeps a ring back whose session is not awaited yet; then it is not said.
+pub const AWAIT_PATIENCE: Duration = Duration::from_secs(5);
 /// How long an address or a route may take to be set; then the session is refused.
 pub const IP_PATIENCE: Duration = Duration::from_secs(3);
 /// How long an association may take, its retransmissions included; then there is no way for it.

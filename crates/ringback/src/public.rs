@@ -23,7 +23,7 @@ use ringback_proto::switchboard::{
 };
 use ringback_proto::terminal::Callee;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
@@ -59,7 +59,7 @@ mod trying;
 mod tunnels;
 
 use armed::{Armed, Port};
-use awaiting::Sending;
+use awaiting::{Ready, Sending};
 use enrolment::Desk;
 use listeners::RawPorts;
 use lobby::Lobby;
@@ -167,6 +167,8 @@ enum Order {
     Accept(Vec<u8>),
     /// Say these octets.
     Say(Vec<u8>),
+    /// Say these octets as soon as a session is awaited, before anything else; or never.
+    SayWhen(Ready, Vec<u8>),
     /// Say these octets, then wait for the private proxy's word on the service.
     Open(Vec<u8>),
     /// Tell the private proxy, unless it was opened, then hand the tunnel over for one session.
@@ -249,6 +251,7 @@ pub async fn run(
         clients: BTreeMap::new(),
         tunnels: BTreeMap::new(),
         ringing: BTreeMap::new(),
+        awaited: BTreeMap::new(),
         trials: Trials::default(),
         wished,
         late: 0,
@@ -360,6 +363,8 @@ struct Role {
     tunnels: BTreeMap<TunnelId, mpsc::Sender<Order>>,
     /// Rings that are followed at a bearer; dropping one takes its signal back, submitted or not.
     ringing: BTreeMap<RingId, oneshot::Sender<()>>,
+    /// Rings whose dial-back a daemon awaits; dropping one ends that.
+    awaited: BTreeMap<RingId, DropGuard>,
     /// Routes that the operator has tried.
     trials: Trials,
     wished: mpsc::Receiver<Wish>,
@@ -549,6 +554,7 @@ impl Role {
             }
             Command::Tried { kid, outcome } => self.tried(kid, outcome),
             Command::Cancel { ring } => drop(self.ringing.remove(&ring)),
+            Command::Unawait { ring } => drop(self.awaited.remove(&ring)),
             Command::Accept { tunnel, mac } => {
                 let answer = Answer::Accepted { mac }.encode();
                 self.order(tunnel, Order::Accept(answer.to_vec()));
@@ -622,7 +628,7 @@ impl Role {
         self.frame(tunnel, frame, Order::Say);
     }
 
-    fn frame(&mut self, tunnel: TunnelId, frame: &ToPrivate, order: impl Fn(Vec<u8>) -> Order) {
+    fn frame(&mut self, tunnel: TunnelId, frame: &ToPrivate, order: impl FnOnce(Vec<u8>) -> Order) {
         match frame.encode() {
             Ok(octets) => self.order(tunnel, order(octets)),
             Err(fault) => error!(%fault, "a frame that no tunnel can carry"),

@@ -249,6 +249,7 @@ fn tell(command: &Command) -> String {
         Command::Probe { ring, .. } => format!("probe {}", ring.0),
         Command::Probed { answered, .. } => format!("probed: {answered}"),
         Command::Cancel { ring } => format!("cancel {}", ring.0),
+        Command::Unawait { ring } => format!("unawait {}", ring.0),
         Command::Accept { tunnel, .. } => format!("accept {}", tunnel.0),
         Command::Dismiss { tunnel, unproven: None } => format!("dismiss {}", tunnel.0),
         Command::Dismiss { tunnel, unproven: Some(_) } => format!("dismiss {} unproven", tunnel.0),

@@ -361,6 +361,7 @@ impl World {
                 }
                 Command::Probe { .. }
                 | Command::Probed { .. }
+                | Command::Unawait { .. }
                 | Command::Try { .. }
                 | Command::Tried { .. } => unreachable!("nobody proves"),
                 Command::Cancel { .. }

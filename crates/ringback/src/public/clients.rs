@@ -395,7 +395,8 @@ mod tests {
         let commands = std::iter::from_fn(|| board.poll_command());
         let splice = commands.filter_map(|it| match it {
             Command::Splice { paired, .. } => Some(paired),
-            Command::Ring { .. }
+            Command::Unawait { .. }
+            | Command::Ring { .. }
             | Command::Probe { .. }
             | Command::Probed { .. }
             | Command::Try { .. }

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::access_request::Protocol;
 use crate::access_request::SessionKeys;
 use crate::gate::Admitted;
 use crate::hello::SessionId;
@@ -293,6 +294,9 @@ impl Line {
     pub(super) fn consume(&mut self, ring: RingId, ledger: &mut Ledger) -> Option<Rung> {
         let rung = self.rings.remove(&ring)?;
         ledger.forget_ring(ring);
+        if self.id.through.permits(Protocol::Ipsec) {
+            ledger.commands.push_back(Command::Unawait { ring });
+        }
         if let Some(keys) = &rung.keys
             && ledger.sids.get(&keys.sid) == Some(&ring)
         {
