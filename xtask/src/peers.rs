@@ -15,7 +15,8 @@ use crate::target;
 use crate::tool::tool;
 
 /// Debian's packages, and a file that each brings: a program, or a path with at most one `*`.
-const DEBIAN: [(&str, &str); 32] = [
+const DEBIAN: [(&str, &str); 38] = [
+    ("charon-systemd", "charon-systemd"),
     ("chromium", "chromium"),
     ("conntrack", "conntrack"),
     ("curl", "curl"),
@@ -32,6 +33,9 @@ const DEBIAN: [(&str, &str); 32] = [
     ("iputils-ping", "ping"),
     ("kannel", "bearerbox"),
     ("knot-dnsutils", "kdig"),
+    ("libcharon-extra-plugins", "/usr/lib/ipsec/plugins/libstrongswan-kernel-libipsec.so"),
+    ("libstrongswan-extra-plugins", "/usr/lib/ipsec/plugins/libstrongswan-curve25519.so"),
+    ("libstrongswan-standard-plugins", "/usr/lib/ipsec/plugins/libstrongswan-openssl.so"),
     ("modemmanager", "ModemManager"),
     ("nftables", "nft"),
     ("nodejs", "node"),
@@ -44,6 +48,8 @@ const DEBIAN: [(&str, &str); 32] = [
     ("python3-jwt", "/usr/lib/python3/dist-packages/jwt/__init__.py"),
     ("python3-venv", "/usr/lib/python3*/ensurepip"),
     ("smstools", "smsd"),
+    ("strongswan-pki", "pki"),
+    ("strongswan-swanctl", "swanctl"),
     ("tayga", "tayga"),
     ("tcpdump", "tcpdump"),
     ("util-linux", "nsenter"),

@@ -32,13 +32,25 @@ pub enum Purpose {
     Probe = 3,
 }
 
-/// The type of the tunnel's security protocol (payload octet 1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The type of the tunnel's security protocol (payload octet 1): what a tunnel may run over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TunnelType {
-    /// TLS 1.3 with raw public keys.
+    /// TLS 1.3 with raw public keys, and nothing else.
+    #[default]
     Tls = 1,
-    /// IKEv2 and ESP.
+    /// IKEv2 and ESP, and nothing else.
     Ipsec = 3,
+    /// IKEv2 and ESP; where there is no way for them, TLS 1.3.
+    IpsecOrTls = 5,
+}
+
+/// What a tunnel does run over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// TLS 1.3.
+    Tls,
+    /// IKEv2 and ESP.
+    Ipsec,
 }
 
 /// One access request in clear.
@@ -161,6 +173,53 @@ pub enum Unsealable {
 const HEADER: usize = 6;
 /// The version, in the high half of octet 0.
 const VERSION: u8 = 0x10;
+
+impl TunnelType {
+    /// Every type, with its name in configurations.
+    pub const ALL: [(Self, &'static str); 3] =
+        [(Self::Tls, "tls"), (Self::Ipsec, "ipsec"), (Self::IpsecOrTls, "ipsec-or-tls")];
+
+    /// Whether a tunnel of this type may run over that protocol.
+    pub const fn permits(self, protocol: Protocol) -> bool {
+        match (self, protocol) {
+            (Self::Tls | Self::IpsecOrTls, Protocol::Tls)
+            | (Self::Ipsec | Self::IpsecOrTls, Protocol::Ipsec) => true,
+            (Self::Tls, Protocol::Ipsec) | (Self::Ipsec, Protocol::Tls) => false,
+        }
+    }
+
+    /// What both permit; nothing if they have nothing in common.
+    pub const fn narrowed(self, other: Self) -> Option<Self> {
+        let tls = self.permits(Protocol::Tls) && other.permits(Protocol::Tls);
+        let ipsec = self.permits(Protocol::Ipsec) && other.permits(Protocol::Ipsec);
+        match (tls, ipsec) {
+            (true, true) => Some(Self::IpsecOrTls),
+            (true, false) => Some(Self::Tls),
+            (false, true) => Some(Self::Ipsec),
+            (false, false) => None,
+        }
+    }
+}
+
+/// No type has this name.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("must be \"tls\", \"ipsec\" or \"ipsec-or-tls\"")]
+pub struct NoTunnelType;
+
+impl std::str::FromStr for TunnelType {
+    type Err = NoTunnelType;
+
+    fn from_str(text: &str) -> Result<Self, NoTunnelType> {
+        Self::ALL.into_iter().find(|(_, name)| *name == text).map(|(it, _)| it).ok_or(NoTunnelType)
+    }
+}
+
+impl std::fmt::Display for TunnelType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = Self::ALL.into_iter().find(|(it, _)| it == self).map_or("?", |(_, name)| name);
+        f.pad(name)
+    }
+}
 
 impl Suite {
     /// Octets of the salt (suite 1) or of the encapsulated key (suite 2).

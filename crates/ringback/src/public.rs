@@ -10,25 +10,25 @@ use std::time::Duration;
 
 use anyhow::Context;
 use ringback_bearer::{Receiver, Transmitter};
-use ringback_proto::access_request::{Kid, SealingKey};
+use ringback_proto::access_request::{Kid, SealingKey, TunnelType};
 use ringback_proto::dns::Zone;
 use ringback_proto::enrolment::Word;
 use ringback_proto::hello::{Answer, Caller, SessionId, ToPrivate};
+use ringback_proto::ipsec::End;
 use ringback_proto::refusal::Refusal;
 use ringback_proto::switchboard::{
     ClientId, Command, Event, Paired, RingId, Room, Switchboard, TunnelId,
 };
 use ringback_proto::terminal::Callee;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
-use crate::config::{
-    Access, BudgetConfig, Config, Directory, ListedTerminal, PublicConfig, ResponderConfig,
-};
+use crate::config::{Access, BudgetConfig, Config, Directory, ListedTerminal, PublicConfig};
 use crate::control::server::{self as control, Desk as ControlDesk, Wish};
 use crate::gate::{self, Gate};
+use crate::ipsec::Ipsec;
 use crate::keys::KeyFault;
 use crate::limits::{EVENTS, INCOMPLETE_PER_NETWORK, RATCHET_CHECK, SEQUENCE_CHECK, TRIALS_ASKED};
 use crate::reload::Reload;
@@ -37,7 +37,9 @@ use crate::tunnel::{Acceptor, Framed, Identity};
 use crate::workers::{Desks, Workers};
 use crate::{clock, journal};
 
+mod alone;
 mod armed;
+mod awaiting;
 mod clients;
 mod doorway;
 mod enrolment;
@@ -53,7 +55,9 @@ mod rings;
 mod trying;
 mod tunnels;
 
+pub use alone::answer_dns;
 use armed::{Armed, Port};
+use awaiting::{Ready, Sending};
 use enrolment::Desk;
 use fixed::{FIXED, Fixed};
 use listeners::RawPorts;
@@ -82,6 +86,7 @@ struct House {
     seats: Arc<Semaphore>,
     /// Where somebody has logged in from.
     armed: Armed,
+    ipsec: Option<Ipsec>,
     /// Where clients and tunnels are accepted, and stay.
     workers: Desks,
 }
@@ -122,6 +127,8 @@ enum Happening {
     Turned { kid: Kid, turned: Result<(SealingKey, u64), KeyFault> },
     /// The keyring has changed: everything is to be read again, and the sender dropped.
     Reread(oneshot::Sender<()>),
+    /// A signal that has waited for its session to be awaited may leave.
+    Ready(Box<Sending>),
     /// Anything that only the switchboard must know.
     Told(Event),
 }
@@ -161,6 +168,8 @@ enum Order {
     Accept(Vec<u8>),
     /// Say these octets.
     Say(Vec<u8>),
+    /// Say these octets as soon as a session is awaited, before anything else; or never.
+    SayWhen(Ready, Vec<u8>),
     /// Say these octets, then wait for the private proxy's word on the service.
     Open(Vec<u8>),
     /// Tell the private proxy, unless it was opened, then hand the tunnel over for one session.
@@ -204,6 +213,10 @@ pub async fn run(
         healths.insert(name, health);
         tasks.spawn(ignore(receiver));
     }
+    let ipsec = config.ipsec.map(|it| {
+        let (own, stop) = (*config.identity.public_key(), stop.clone());
+        Ipsec::start(it, End::Public, config.identity.clone(), &[own], &tasks, stop)
+    });
     let (wishes, wished) = mpsc::channel(TRIALS_ASKED);
     let desk = ControlDesk { healths, wishes: Some(wishes) };
     control::open(&config.state, desk, &tasks, stop.clone());
@@ -221,6 +234,7 @@ pub async fn run(
         lobby: Arc::new(Lobby::new(files.incomplete, INCOMPLETE_PER_NETWORK)),
         seats: Arc::new(Semaphore::new(files.clients)),
         armed: Armed::default(),
+        ipsec,
         workers: workers.desks().clone(),
     });
     let (raw_ports, zone) = listeners.open(&house, files);
@@ -240,6 +254,7 @@ pub async fn run(
         clients: BTreeMap::new(),
         tunnels: BTreeMap::new(),
         ringing: BTreeMap::new(),
+        awaited: BTreeMap::new(),
         trials: Trials::default(),
         wished,
         late: 0,
@@ -256,35 +271,6 @@ pub async fn run(
         info!("sessions were cut at the end of the grace period");
     }
     workers.end().await;
-    Ok(())
-}
-
-/// Answers DNS, and nothing else, until it is stopped.
-pub async fn answer_dns(
-    config: ResponderConfig,
-    mut reload: Reload,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
-    let sockets = listeners::bind_responder(&config)?;
-    let tasks = TaskTracker::new();
-    let zone = listeners::open_responder(sockets, &config, &tasks, &stop);
-    info!(role = "responder", "ready");
-    loop {
-        tokio::select! {
-            config = reload.next() => match config {
-                Config::Responder(config) => {
-                    zone.send_replace(config.zone);
-                    info!("reloaded: listen addresses as before");
-                }
-                Config::Public(_) | Config::Private(_) | Config::Operator(_) => {
-                    error!("not reloaded: the file has no [responder] table of its own any more");
-                }
-            },
-            () = stop.cancelled() => break,
-        }
-    }
-    tasks.close();
-    tasks.wait().await;
     Ok(())
 }
 
@@ -321,6 +307,8 @@ struct Role {
     tunnels: BTreeMap<TunnelId, mpsc::Sender<Order>>,
     /// Rings that are followed at a bearer; dropping one takes its signal back, submitted or not.
     ringing: BTreeMap<RingId, oneshot::Sender<()>>,
+    /// Rings whose dial-back a daemon awaits; dropping one ends that.
+    awaited: BTreeMap<RingId, DropGuard>,
     /// Routes that the operator has tried.
     trials: Trials,
     wished: mpsc::Receiver<Wish>,
@@ -421,6 +409,14 @@ impl Role {
                     let _ = client.verdicts.try_send(Verdict::Refused(Refusal::Unknown));
                     return;
                 }
+                let strict = TunnelType::Ipsec;
+                if matches!(&event, Event::ClientArrived { through, .. } if *through == strict)
+                    && !self.has_ipsec()
+                {
+                    // Nobody is rung who could not dial back.
+                    let _ = client.verdicts.try_send(Verdict::Refused(Refusal::NoTunnel));
+                    return;
+                }
                 self.clients.insert(client.id, client);
                 event
             }
@@ -436,6 +432,7 @@ impl Role {
             Happening::Prove { kid, told } => return self.prove(kid, told),
             Happening::NotProved { kid, word } => return self.not_proved(kid, word),
             Happening::Turned { kid, turned } => return self.turned(kid, turned),
+            Happening::Ready(sending) => return self.send(*sending),
             // The role's loop has it, where the files are.
             Happening::Reread(_) => return,
             Happening::Told(event) => {
@@ -454,9 +451,12 @@ impl Role {
     /// A client may have looked its terminal up just before a reload: what is in the directory by
     /// now counts, and whoever was revoked meanwhile is rung no more.
     fn is_up_to_date(&self, event: &mut Event) -> bool {
-        let Event::ClientArrived { terminal, .. } = event else { return true };
+        let Event::ClientArrived { terminal, service, through, .. } = event else { return true };
         let Some(listed) = self.by_kid.get(&terminal.kid) else { return false };
-        *terminal = listed.terminal.clone();
+        let Some(wanted) = listed.services.iter().find(|it| it.id == *service) else {
+            return false;
+        };
+        (*terminal, *through) = (listed.terminal.clone(), wanted.tunnel);
         true
     }
 
@@ -466,6 +466,7 @@ impl Role {
                 ring,
                 kid,
                 service,
+                through,
                 over,
                 session,
                 attempt,
@@ -473,8 +474,17 @@ impl Role {
                 ttl_seconds,
                 admitted,
             } => {
-                let wanted =
-                    Wanted { ring, service, over, session, attempt, call, ttl_seconds, admitted };
+                let wanted = Wanted {
+                    ring,
+                    service,
+                    through,
+                    over,
+                    session,
+                    attempt,
+                    call,
+                    ttl_seconds,
+                    admitted,
+                };
                 if let Err(fault) = self.ring(kid, &wanted) {
                     error!(%kid, fault = %format!("{fault:#}"), "RB-RING: cannot ring");
                     let event = Event::RingFailed { ring, permanent: true, retry_after: None };
@@ -483,18 +493,19 @@ impl Role {
             }
             Command::Probe { ring, kid, ttl_seconds } => self.probe(ring, kid, ttl_seconds),
             Command::Probed { kid, answered } => self.probed(kid, answered),
-            Command::Try { ring, kid, route, service, ttl_seconds } => {
-                self.try_route(ring, kid, (route, service), ttl_seconds);
+            Command::Try { ring, kid, route, service, through, ttl_seconds } => {
+                self.try_route(ring, kid, (route, service, through), ttl_seconds);
             }
             Command::Tried { kid, outcome } => self.tried(kid, outcome),
             Command::Cancel { ring } => drop(self.ringing.remove(&ring)),
+            Command::Unawait { ring } => drop(self.awaited.remove(&ring)),
             Command::Accept { tunnel, mac } => {
                 let answer = Answer::Accepted { mac }.encode();
                 self.order(tunnel, Order::Accept(answer.to_vec()));
             }
             Command::Dismiss { tunnel, unproven } => {
                 if let Some(kid) = unproven {
-                    warn!(%kid, "RB-PEER: who dials back is not the private_proxy configured");
+                    warn!(%kid, "RB-PEER: who dials back is not the private_proxy configured, or not by its service's tunnel");
                 } else {
                     self.late += 1;
                     debug!(
@@ -561,7 +572,7 @@ impl Role {
         self.frame(tunnel, frame, Order::Say);
     }
 
-    fn frame(&mut self, tunnel: TunnelId, frame: &ToPrivate, order: impl Fn(Vec<u8>) -> Order) {
+    fn frame(&mut self, tunnel: TunnelId, frame: &ToPrivate, order: impl FnOnce(Vec<u8>) -> Order) {
         match frame.encode() {
             Ok(octets) => self.order(tunnel, order(octets)),
             Err(fault) => error!(%fault, "a frame that no tunnel can carry"),

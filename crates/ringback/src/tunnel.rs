@@ -7,6 +7,7 @@
 mod carrier;
 mod framed;
 pub mod inner;
+pub mod ipsec;
 mod records;
 mod talk;
 pub mod tls;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use aws_lc_rs::signature::Ed25519KeyPair;
-use ringback_proto::access_request::Sid;
+use ringback_proto::access_request::{Protocol, Sid};
 use ringback_proto::switchboard::PublicKey;
 use rustls::SignatureScheme;
 use rustls::crypto::aws_lc_rs::sign::any_eddsa_type;
@@ -41,6 +42,8 @@ pub use tls::{Acceptor, Asks, Dialer, SERVER_NAME};
 #[derive(Clone)]
 pub struct Identity {
     key: Arc<CertifiedKey>,
+    /// The private key in DER (PKCS #8), for a daemon that proves it in our place.
+    pkcs8: Arc<Zeroizing<Vec<u8>>>,
     public: PublicKey,
 }
 
@@ -50,6 +53,8 @@ pub struct Identity {
 pub enum Tunnel {
     /// TLS 1.3 with raw public keys.
     Tls(Box<tls::TlsTunnel>),
+    /// TCP inside an association of IKEv2 and ESP.
+    Ipsec(Box<ipsec::IpsecTunnel>),
 }
 
 /// Why a key cannot be used as an identity.
@@ -115,13 +120,19 @@ impl Identity {
         let spki = key.public_key().ok_or(BadKey::Ed25519)?;
         let public = PublicKey::parse(&spki).ok_or(BadKey::Ed25519)?;
         let certificate = vec![CertificateDer::from(spki.to_vec())];
-        Ok(Self { key: Arc::new(CertifiedKey::new(certificate, key)), public })
+        let pkcs8 = Arc::new(Zeroizing::new(pkcs8.to_vec()));
+        Ok(Self { key: Arc::new(CertifiedKey::new(certificate, key)), pkcs8, public })
     }
 
     /// Signs what can be taken for nothing that TLS signs (RFC 8446, 4.4.3): no text that begins
     /// with 64 spaces.
     pub(crate) fn sign(&self, said: &[u8]) -> Option<Vec<u8>> {
         self.key.key.choose_scheme(&[SignatureScheme::ED25519])?.sign(said).ok()
+    }
+
+    /// Lends the private key out, for the daemon that proves it in IKE.
+    pub(crate) fn pkcs8(&self) -> &[u8] {
+        &self.pkcs8
     }
 
     /// The key that others know it by.
@@ -131,10 +142,19 @@ impl Identity {
 }
 
 impl Tunnel {
+    /// What it runs over.
+    pub fn protocol(&self) -> Protocol {
+        match self {
+            Self::Tls(_) => Protocol::Tls,
+            Self::Ipsec(_) => Protocol::Ipsec,
+        }
+    }
+
     /// Who the other end has proved to be.
     pub fn peer(&self) -> &PublicKey {
         match self {
             Self::Tls(tunnel) => tunnel.peer(),
+            Self::Ipsec(tunnel) => tunnel.peer(),
         }
     }
 
@@ -142,6 +162,7 @@ impl Tunnel {
     pub fn exporter(&self, sid: &Sid) -> [u8; 32] {
         match self {
             Self::Tls(tunnel) => tunnel.exporter(sid),
+            Self::Ipsec(tunnel) => tunnel.exporter(sid),
         }
     }
 
@@ -155,12 +176,14 @@ impl Tunnel {
     pub fn socket(&self) -> &TcpStream {
         match self {
             Self::Tls(tunnel) => tunnel.records().stream(),
+            Self::Ipsec(tunnel) => tunnel.records().stream(),
         }
     }
 
     fn socket_mut(&mut self) -> &mut TcpStream {
         match self {
             Self::Tls(tunnel) => tunnel.records_mut().stream_mut(),
+            Self::Ipsec(tunnel) => tunnel.records_mut().stream_mut(),
         }
     }
 
@@ -168,12 +191,14 @@ impl Tunnel {
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         match self {
             Self::Tls(tunnel) => Pin::new(tunnel.stream()).poll_fill_buf(cx),
+            Self::Ipsec(tunnel) => tunnel.poll_fill(cx),
         }
     }
 
     fn consume(&mut self, octets: usize) {
         match self {
             Self::Tls(tunnel) => Pin::new(tunnel.stream()).consume(octets),
+            Self::Ipsec(tunnel) => tunnel.records_mut().consume(octets),
         }
     }
 
@@ -181,12 +206,14 @@ impl Tunnel {
     fn poll_fill_bare(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         match self {
             Self::Tls(tunnel) => tunnel.records_mut().poll_fill(cx),
+            Self::Ipsec(tunnel) => tunnel.poll_fill(cx),
         }
     }
 
     fn consume_bare(&mut self, octets: usize) {
         match self {
             Self::Tls(tunnel) => tunnel.records_mut().consume(octets),
+            Self::Ipsec(tunnel) => tunnel.records_mut().consume(octets),
         }
     }
 
@@ -194,6 +221,8 @@ impl Tunnel {
     fn is_between(&self) -> bool {
         match self {
             Self::Tls(tunnel) => tunnel.records().is_between() && !tunnel.holds_back(),
+            // There is nothing that a session could go past.
+            Self::Ipsec(_) => false,
         }
     }
 
@@ -201,6 +230,7 @@ impl Tunnel {
     fn is_level(&self) -> bool {
         match self {
             Self::Tls(tunnel) => tunnel.records().is_level(),
+            Self::Ipsec(tunnel) => tunnel.records().is_level(),
         }
     }
 
@@ -208,6 +238,7 @@ impl Tunnel {
     fn holds_back(&self) -> bool {
         match self {
             Self::Tls(tunnel) => tunnel.holds_back(),
+            Self::Ipsec(tunnel) => tunnel.holds_back(),
         }
     }
 }
@@ -230,6 +261,7 @@ impl AsyncRead for Tunnel {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tls(tunnel) => Pin::new(tunnel.stream()).poll_read(cx, buffer),
+            Self::Ipsec(tunnel) => Pin::new(&mut **tunnel).poll_read(cx, buffer),
         }
     }
 }
@@ -242,6 +274,7 @@ impl AsyncWrite for Tunnel {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tls(tunnel) => Pin::new(tunnel.stream()).poll_write(cx, octets),
+            Self::Ipsec(tunnel) => Pin::new(&mut **tunnel).poll_write(cx, octets),
         }
     }
 
@@ -252,6 +285,7 @@ impl AsyncWrite for Tunnel {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tls(tunnel) => Pin::new(tunnel.stream()).poll_write_vectored(cx, pieces),
+            Self::Ipsec(tunnel) => Pin::new(&mut **tunnel).poll_write_vectored(cx, pieces),
         }
     }
 
@@ -262,12 +296,14 @@ impl AsyncWrite for Tunnel {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tls(tunnel) => Pin::new(tunnel.stream()).poll_flush(cx),
+            Self::Ipsec(tunnel) => Pin::new(&mut **tunnel).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tls(tunnel) => Pin::new(tunnel.stream()).poll_shutdown(cx),
+            Self::Ipsec(tunnel) => Pin::new(&mut **tunnel).poll_shutdown(cx),
         }
     }
 }

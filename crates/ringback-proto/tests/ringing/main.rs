@@ -12,3 +12,4 @@ mod splices;
 mod standby;
 mod story;
 mod tenants;
+mod through;

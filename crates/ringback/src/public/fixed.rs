@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use ringback_proto::switchboard::PublicKey;
 
-use crate::config::PublicConfig;
+use crate::config::{IpsecConfig, PublicConfig};
 use crate::keyring::Keyring;
 
 /// What [`Fixed`] holds.
-pub(super) const FIXED: &str = "identity, addresses, state, keyring, ratchet, workers and bearers";
+pub(super) const FIXED: &str =
+    "identity, addresses, state, keyring, ratchet, workers, bearers and IPsec";
 
 /// What a running role cannot change: it is bound, or others know us by it.
 #[derive(PartialEq)]
@@ -22,6 +23,7 @@ pub(super) struct Fixed {
     pub(super) ratchet: Duration,
     workers: usize,
     bearers: Vec<String>,
+    ipsec: Option<IpsecConfig>,
 }
 
 impl Fixed {
@@ -38,6 +40,7 @@ impl Fixed {
             ratchet: config.ratchet,
             workers: config.workers,
             bearers: config.bearers.keys().cloned().collect(),
+            ipsec: config.ipsec.clone(),
         }
     }
 }

@@ -315,7 +315,7 @@ mod tests {
     fn there_is_no_tunnel_that_does_not_encrypt() {
         // A further type of tunnel must be weighed here before this compiles again.
         let encrypts = |tunnel: &Tunnel| match tunnel {
-            Tunnel::Tls(_) => true,
+            Tunnel::Tls(_) | Tunnel::Ipsec(_) => true,
         };
         let _ = encrypts;
         let suites: Vec<_> = provider().cipher_suites.iter().filter_map(|it| it.tls13()).collect();

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::access_request::Protocol;
 use crate::access_request::SessionKeys;
 use crate::gate::Admitted;
 use crate::hello::SessionId;
@@ -290,10 +291,19 @@ impl Line {
         rung.withdraw(ring, ledger);
     }
 
+    /// Refuses whoever waits: no ring could bring the tunnel that all of them want.
+    pub(in crate::switchboard) fn no_tunnel(&mut self, ring: RingId, ledger: &mut Ledger) {
+        self.forget(ring, ledger);
+        self.refuse_queue(Refusal::NoTunnel, None, ledger);
+    }
+
     /// Takes a ring away, so that it is answered once.
     pub(super) fn consume(&mut self, ring: RingId, ledger: &mut Ledger) -> Option<Rung> {
         let rung = self.rings.remove(&ring)?;
         ledger.forget_ring(ring);
+        if self.id.through.permits(Protocol::Ipsec) {
+            ledger.commands.push_back(Command::Unawait { ring });
+        }
         if let Some(keys) = &rung.keys
             && ledger.sids.get(&keys.sid) == Some(&ring)
         {
@@ -355,6 +365,7 @@ impl Line {
             ring,
             kid: self.id.kid,
             service: rung.service,
+            through: self.id.through,
             over: rung.over,
             session,
             attempt,

@@ -1,0 +1,158 @@
+//! Sessions that may be reached over IPsec: the daemon awaits each before its signal leaves.
+//!
+//! Decides nothing: what a signal may ask for is the service's own type, and what a dial-back is worth
+//! is the switchboard's to say. Nothing is heard here but what comes from inside the session's own
+//! association.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringback_proto::access_request::{Protocol, SessionKeys, TunnelType};
+use ringback_proto::door::Errand;
+use ringback_proto::hello::ToPrivate;
+use ringback_proto::switchboard::{ClientId, Event, PublicKey, RingId, TunnelId};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::purse::Paid;
+use super::tunnels::{self, Greeting};
+use super::{Happening, House, Order, Role};
+use crate::clock;
+use crate::ipsec::{Awaited, Ipsec};
+use crate::limits::{HELLO_PATIENCE, IPSEC_GRACE};
+use crate::tunnel::Tunnel;
+
+/// Told once the daemon awaits a session; dropped if it cannot.
+pub(super) type Ready = oneshot::Receiver<()>;
+
+/// A signal that waits for its session to be awaited, and for its client to send it.
+#[derive(Debug)]
+pub(super) struct Sending {
+    pub(super) ring: RingId,
+    pub(super) client: ClientId,
+    pub(super) errand: Errand,
+    pub(super) paid: Paid,
+}
+
+impl Role {
+    /// What a signal asks for: all that its service allows, as far as there is a daemon for it.
+    pub(super) fn asked(&self, through: TunnelType) -> TunnelType {
+        if through != TunnelType::IpsecOrTls || self.has_ipsec() {
+            return through;
+        }
+        warn!("RB-IPSEC: no IPsec; a signal asks for TLS instead, as its service allows");
+        TunnelType::Tls
+    }
+
+    /// Whether there is a daemon now.
+    pub(super) fn has_ipsec(&self) -> bool {
+        self.house.ipsec.as_ref().is_some_and(Ipsec::is_up)
+    }
+
+    /// Has the daemon await a session, if it may be reached over IPsec. What is rung for a client is awaited
+    /// until the switchboard says that nobody can answer it, anything else for as long as it is worth.
+    pub(super) fn awaits(
+        &mut self,
+        (ring, for_client): (RingId, bool),
+        through: TunnelType,
+        (keys, private_proxy): (&SessionKeys, &PublicKey),
+        ttl_seconds: u16,
+    ) -> Option<Ready> {
+        if !through.permits(Protocol::Ipsec) {
+            return None;
+        }
+        let (ready, told) = oneshot::channel();
+        // Without a daemon the sender is dropped here, and nothing is sent.
+        let ipsec = self.house.ipsec.clone()?;
+        let over = CancellationToken::new();
+        if for_client {
+            self.awaited.insert(ring, over.clone().drop_guard());
+        }
+        let (house, keys, private_proxy) = (self.house.clone(), keys.clone(), *private_proxy);
+        let worth = Duration::from_secs(ttl_seconds.into()) + IPSEC_GRACE;
+        self.house.tasks.spawn(async move {
+            let awaited = ipsec.expect(&keys, &private_proxy).await;
+            drop(keys);
+            match awaited {
+                Ok(awaited) => {
+                    let _ = ready.send(());
+                    serve(house, awaited, worth, over).await;
+                }
+                Err(fault) if through.permits(Protocol::Tls) => {
+                    warn!(%fault, "RB-IPSEC: a session is awaited over TLS only, as its service allows");
+                    let _ = ready.send(());
+                }
+                Err(fault) => {
+                    warn!(%fault, "RB-IPSEC: a session cannot be awaited, so nobody is rung");
+                    let _ = house.happenings.send(Happening::Told(Event::NoTunnel { ring })).await;
+                }
+            }
+        });
+        Some(told)
+    }
+
+    /// Has a tunnel say something, now or when the session is awaited; what it is ordered next waits for
+    /// that.
+    pub(super) fn say_when(&mut self, ready: Option<Ready>, tunnel: TunnelId, frame: &ToPrivate) {
+        let mut ready = ready;
+        self.frame(tunnel, frame, |octets| match ready.take() {
+            Some(ready) => Order::SayWhen(ready, octets),
+            None => Order::Say(octets),
+        });
+    }
+
+    /// Hands a signal to its client, now or when the session is awaited.
+    pub(super) fn send_when(&mut self, ready: Option<Ready>, sending: Sending) {
+        let Some(ready) = ready else { return self.send(sending) };
+        let happenings = self.house.happenings.clone();
+        self.house.tasks.spawn(async move {
+            if ready.await.is_ok() {
+                let _ = happenings.send(Happening::Ready(Box::new(sending))).await;
+            }
+        });
+    }
+
+    /// Hands a signal to its client.
+    pub(super) fn send(&mut self, sending: Sending) {
+        let Sending { ring, client, errand, paid } = sending;
+        if let Err(fault) = self.hand_out(client, errand, &paid) {
+            debug!(fault = %format!("{fault:#}"), "a client does not send its signal");
+            let event = Event::RingFailed { ring, permanent: true, retry_after: None };
+            self.switchboard.handle_event(event, clock::now());
+        }
+    }
+}
+
+/// Awaits a session's dial-back for as long as its signal is worth it, then serves it to its end.
+async fn serve(house: Arc<House>, awaited: Awaited, worth: Duration, over: CancellationToken) {
+    let greeted = tokio::select! {
+        greeted = timeout(worth, greet(&awaited)) => greeted.ok().flatten(),
+        () = awaited.gone() => None,
+        () = over.cancelled() => None,
+        () = house.stop.cancelled() => None,
+    };
+    // From here on the tunnel alone keeps the association.
+    drop(awaited);
+    let Some(greeting) = greeted else { return debug!("no dial-back over IPsec") };
+    tunnels::admit(house, greeting).await;
+}
+
+/// The first whole hello from inside the association.
+async fn greet(awaited: &Awaited) -> Option<Greeting> {
+    loop {
+        let tunnel = match awaited.accept().await {
+            Ok(tunnel) => Tunnel::Ipsec(Box::new(tunnel)),
+            Err(fault) => {
+                warn!(%fault, "RB-IPSEC: a session is awaited no more");
+                return None;
+            }
+        };
+        match timeout(HELLO_PATIENCE, Greeting::hear(tunnel)).await {
+            Ok(Ok(greeting)) => return Some(greeting),
+            Ok(Err(fault)) => debug!(%fault, "no tunnel"),
+            Err(_) => debug!("no tunnel: no whole hello in time"),
+        }
+    }
+}
