@@ -98,7 +98,7 @@ def payload(request):
     octets = b"".join(
         [
             {"access": 1, "cancel": 2, "probe": 3}[request["purpose"]].to_bytes(1, "big"),
-            {"tls": 1, "ipsec": 3}[request["tunnel"]].to_bytes(1, "big"),
+            {"tls": 1, "ipsec": 3, "ipsec-or-tls": 5}[request["tunnel"]].to_bytes(1, "big"),
             request["seq"].to_bytes(4, "big"),
             request["issued"].to_bytes(4, "big"),
             request["ttl_seconds"].to_bytes(2, "big"),
@@ -159,6 +159,7 @@ def vector(name, suite, kid, epoch, request, tunnel_exporter):
     sid = expand(key, b"rb1 sid", 16)
     confirm_private = expand(key, b"rb1 confirm c", 32)
     confirm_public = expand(key, b"rb1 confirm s", 32)
+    session_psk = expand(key, b"rb1 psk", 32)
     outcome = 0
     return {
         "name": name,
@@ -173,10 +174,11 @@ def vector(name, suite, kid, epoch, request, tunnel_exporter):
         "text": text(signal),
         "exporter": exporter.hex(),
         "sid": sid.hex(),
-        "session_psk": expand(key, b"rb1 psk", 32).hex(),
+        "session_psk": session_psk.hex(),
         "confirm_private": confirm_private.hex(),
         "confirm_public": confirm_public.hex(),
         "signal_id": hashlib.sha256(b"rb1 signal id" + sid).hexdigest()[:16],
+        **ipsec(sid, session_psk),
         "tunnel_exporter": tunnel_exporter.hex(),
         "outcome": outcome,
         "hello": (
@@ -187,6 +189,23 @@ def vector(name, suite, kid, epoch, request, tunnel_exporter):
         "answer": (
             b"\x01" + hmac.digest(confirm_public, b"s" + sid + tunnel_exporter, "sha256")
         ).hex(),
+    }
+
+
+def ipsec(sid, psk):
+    """What both ends of an IPsec tunnel compute, for the keys and SPIs of docs/protocol.md."""
+    prefix = bytes.fromhex("302a300506032b6570032100")
+    private_key, public_key = prefix + 32 * b"\x66", prefix + 32 * b"\x77"
+    network = b"\xfd" + hashlib.sha256(b"rb1 inner network" + public_key).digest()[:5] + b"\0"
+    suffix = bytearray(expand(psk, b"rb1 inner", 8))
+    suffix[7] |= 1
+    inner_public, inner_private = (network + bytes([end]) + suffix for end in (0, 1))
+    spis = 8 * b"\x88" + 8 * b"\x99"
+    said = b"rb1 ipsec" + sid + spis + private_key + public_key + inner_private + inner_public
+    return {
+        "inner_public": str(ipaddress.IPv6Address(bytes(inner_public))),
+        "inner_private": str(ipaddress.IPv6Address(bytes(inner_private))),
+        "ipsec_exporter": hashlib.sha256(said).hexdigest(),
     }
 
 
@@ -254,6 +273,8 @@ def main():
                request("access", "tls", 64_000_002, 600, 1, v4, mail), exporter),
         vector("psk v6 mail, longest address", 1, bytes.fromhex("0badcb01"), 1,
                request("access", "tls", 64_000_003, 600, 1, v6, longest_mail), exporter),
+        vector("hpke v4 number, ipsec or tls", 2, bytes.fromhex("0badcb03"), 2,
+               request("access", "ipsec-or-tls", 64_000_005, 60, 3, v4, number), exporter),
         vector("psk v4 mail, one block", 1, bytes.fromhex("0badcb02"), 1,
                request("access", "tls", 64_000_004, 600, 1, v4, "a@b.cd"), exporter),
     ]

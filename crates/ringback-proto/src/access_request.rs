@@ -32,13 +32,29 @@ pub enum Purpose {
     Probe = 3,
 }
 
-/// The type of the tunnel's security protocol (payload octet 1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The type of the tunnel's security protocol (payload octet 1): what a tunnel may run over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TunnelType {
-    /// TLS 1.3 with raw public keys.
+    /// TLS 1.3 with raw public keys, and nothing else.
+    #[default]
     Tls = 1,
-    /// IKEv2 and ESP.
+    /// IKEv2 and ESP, and nothing else.
     Ipsec = 3,
+    /// A stream of a QUIC connection, and nothing else.
+    Quic = 4,
+    /// IKEv2 and ESP; where there is no way for them, TLS 1.3.
+    IpsecOrTls = 5,
+}
+
+/// What a tunnel does run over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// TLS 1.3.
+    Tls,
+    /// IKEv2 and ESP.
+    Ipsec,
+    /// QUIC.
+    Quic,
 }
 
 /// One access request in clear.
@@ -161,6 +177,62 @@ pub enum Unsealable {
 const HEADER: usize = 6;
 /// The version, in the high half of octet 0.
 const VERSION: u8 = 0x10;
+
+impl TunnelType {
+    /// Every type, with its name in configurations.
+    pub const ALL: [(Self, &'static str); 4] = [
+        (Self::Tls, "tls"),
+        (Self::Ipsec, "ipsec"),
+        (Self::Quic, "quic"),
+        (Self::IpsecOrTls, "ipsec-or-tls"),
+    ];
+
+    /// Whether a tunnel of this type may run over that protocol.
+    pub const fn permits(self, protocol: Protocol) -> bool {
+        match (self, protocol) {
+            (Self::Tls | Self::IpsecOrTls, Protocol::Tls)
+            | (Self::Ipsec | Self::IpsecOrTls, Protocol::Ipsec)
+            | (Self::Quic, Protocol::Quic) => true,
+            (Self::Tls | Self::Quic, Protocol::Ipsec)
+            | (Self::Ipsec | Self::Quic, Protocol::Tls)
+            | (Self::Tls | Self::Ipsec | Self::IpsecOrTls, Protocol::Quic) => false,
+        }
+    }
+
+    /// What both permit; nothing if they have nothing in common.
+    pub const fn narrowed(self, other: Self) -> Option<Self> {
+        let tls = self.permits(Protocol::Tls) && other.permits(Protocol::Tls);
+        let ipsec = self.permits(Protocol::Ipsec) && other.permits(Protocol::Ipsec);
+        let quic = self.permits(Protocol::Quic) && other.permits(Protocol::Quic);
+        match (tls, ipsec, quic) {
+            (true, true, _) => Some(Self::IpsecOrTls),
+            (true, false, _) => Some(Self::Tls),
+            (false, true, _) => Some(Self::Ipsec),
+            (false, false, true) => Some(Self::Quic),
+            (false, false, false) => None,
+        }
+    }
+}
+
+/// No type has this name.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("must be \"tls\", \"ipsec\", \"ipsec-or-tls\" or \"quic\"")]
+pub struct NoTunnelType;
+
+impl std::str::FromStr for TunnelType {
+    type Err = NoTunnelType;
+
+    fn from_str(text: &str) -> Result<Self, NoTunnelType> {
+        Self::ALL.into_iter().find(|(_, name)| *name == text).map(|(it, _)| it).ok_or(NoTunnelType)
+    }
+}
+
+impl std::fmt::Display for TunnelType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = Self::ALL.into_iter().find(|(it, _)| it == self).map_or("?", |(_, name)| name);
+        f.pad(name)
+    }
+}
 
 impl Suite {
     /// Octets of the salt (suite 1) or of the encapsulated key (suite 2).

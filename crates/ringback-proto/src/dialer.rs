@@ -3,7 +3,7 @@
 //! Pure. It never says why a request was rejected to whoever sent it: a bearer has no way back, and
 //! an attacker should learn nothing. It dials no address that is not in its own table.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -34,8 +34,6 @@ pub use rejection::{Counters, Rejection};
 pub struct Allowed {
     /// The one address and port.
     pub address: SocketAddr,
-    /// The one type of tunnel: what a signal asks for cannot lower it.
-    pub tunnel: TunnelType,
     /// Whom to expect there: a public proxy by its place in the role's own table.
     pub public_proxy: usize,
     /// Listed by itself, and so dialed whatever it is; else it only lies in a listed network.
@@ -47,8 +45,6 @@ pub struct Allowed {
 pub struct AllowedFleet {
     /// Their addresses.
     pub fleet: Fleet,
-    /// As of [`Allowed`].
-    pub tunnel: TunnelType,
     /// As of [`Allowed`].
     pub public_proxy: usize,
 }
@@ -64,8 +60,8 @@ pub struct Subscriber {
     pub public_proxies: Vec<Allowed>,
     /// Who may ring it by the network; what is forbidden there is not dialed.
     pub fleets: Vec<AllowedFleet>,
-    /// What it offers.
-    pub services: BTreeSet<ServiceId>,
+    /// What it offers, and over which tunnels: what a signal asks for cannot lower that.
+    pub services: BTreeMap<ServiceId, TunnelType>,
     /// What it has obeyed already, as last remembered.
     pub window: ReplayWindow,
 }
@@ -177,6 +173,7 @@ pub struct Verified {
     request: AccessRequest,
     keys: SessionKeys,
     allowed: Allowed,
+    tunnel: TunnelType,
     spare: bool,
 }
 
@@ -252,6 +249,11 @@ impl Verified {
     /// Where to dial, and whom to expect there.
     pub fn allowed(&self) -> &Allowed {
         &self.allowed
+    }
+
+    /// What the tunnel may run over: what the signal asks for and our own table permits.
+    pub fn tunnel(&self) -> TunnelType {
+        self.tunnel
     }
 
     /// Whether the tunnel is to stand by for a client that has not come yet.
@@ -428,9 +430,7 @@ impl Dialer {
         if !subscriber.callee.contains(&request.callee) {
             return Err(Rejection::WrongCallee);
         }
-        if request.purpose == Purpose::Access && !subscriber.services.contains(&request.service) {
-            return Err(Rejection::UnknownService);
-        }
+        let tunnel = subscriber.tunnel(&request)?;
         freshness::fresh(&request, ring.unix_seconds, ring.synchronized)?;
         if !subscriber.window.check(request.seq) {
             return Err(Rejection::Replayed);
@@ -452,7 +452,7 @@ impl Dialer {
             }
         }
         let spare = matches!(ring.over, Over::Tunnel { spare: true });
-        Ok(Verified { kid, request, keys, allowed, spare })
+        Ok(Verified { kid, request, keys, allowed, tunnel, spare })
     }
 
     /// Records the request as obeyed; it is dialed once the disk knows.
@@ -538,20 +538,26 @@ impl Known {
 impl Subscriber {
     /// Looks the address up in our own tables: it is checked, never obeyed.
     fn allowed(&self, request: &AccessRequest) -> Result<Allowed, Rejection> {
-        let (address, tunnel) = (request.public_proxy, request.tunnel);
-        let mut listed = self.public_proxies.iter().filter(|it| it.address == address).peekable();
-        let mut fleets = self.fleets.iter().filter(|it| it.fleet.contains(address)).peekable();
-        if listed.peek().is_none() && fleets.peek().is_none() {
-            return Err(Rejection::ForeignProxy);
-        }
-        if let Some(allowed) = listed.find(|it| it.tunnel == tunnel) {
+        let address = request.public_proxy;
+        if let Some(allowed) = self.public_proxies.iter().find(|it| it.address == address) {
             return Ok(allowed.clone());
         }
-        let fleet = fleets.find(|it| it.tunnel == tunnel).ok_or(Rejection::Tunnel)?;
+        let fleet = self.fleets.iter().find(|it| it.fleet.contains(address));
+        let fleet = fleet.ok_or(Rejection::ForeignProxy)?;
         if let Some(kind) = forbidden(address.ip(), None) {
             return Err(Rejection::Forbidden(kind));
         }
-        Ok(Allowed { address, tunnel, public_proxy: fleet.public_proxy, listed: false })
+        Ok(Allowed { address, public_proxy: fleet.public_proxy, listed: false })
+    }
+
+    /// What the tunnel may run over. What reaches no service, a probe or a cancel, has TLS.
+    fn tunnel(&self, request: &AccessRequest) -> Result<TunnelType, Rejection> {
+        let offered = match request.purpose {
+            Purpose::Access => self.services.get(&request.service),
+            Purpose::Probe | Purpose::Cancel => Some(&TunnelType::Tls),
+        };
+        let offered = offered.ok_or(Rejection::UnknownService)?;
+        offered.narrowed(request.tunnel).ok_or(Rejection::Tunnel)
     }
 }
 

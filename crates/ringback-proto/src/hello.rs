@@ -66,6 +66,8 @@ pub enum Outcome {
     NotTried = 5,
     /// The private proxy does not grant the service to this client.
     NotGranted = 6,
+    /// The private proxy cannot bring up the tunnel that the service is to be reached by.
+    NoTunnel = 7,
 }
 
 /// The first octets of a tunnel, private to public: which signal is obeyed, and what came of it.
@@ -401,6 +403,7 @@ impl Outcome {
             4 => Ok(Self::UnknownService),
             5 => Ok(Self::NotTried),
             6 => Ok(Self::NotGranted),
+            7 => Ok(Self::NoTunnel),
             other => Err(Garbled::Outcome(other)),
         }
     }

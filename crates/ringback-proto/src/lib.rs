@@ -22,6 +22,7 @@ pub mod door;
 pub mod enrolment;
 pub mod frame;
 pub mod hello;
+pub mod ipsec;
 
 pub mod dns;
 pub mod mail;
@@ -29,3 +30,4 @@ pub mod modem;
 pub mod nat64;
 pub mod smpp;
 pub mod sms_api;
+pub mod vici;

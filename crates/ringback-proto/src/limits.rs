@@ -286,3 +286,10 @@ pub const SMS_API_MESSAGE_ID_CHARACTERS: usize = 64;
 pub const SMS_API_CODE_CHARACTERS: usize = 6;
 /// Posts that are remembered as taken; the oldest is forgotten.
 pub const SMS_API_REMEMBERED_POSTS: usize = 1024;
+
+// IPsec.
+
+/// Octets of a VICI packet, as strongSwan bounds it; a longer one ends the connection.
+pub const VICI_OCTETS: usize = 512 * 1024;
+/// Sections within one another in a VICI message; a deeper one ends the connection. A list of SAs has four.
+pub const VICI_DEPTH: usize = 8;

@@ -43,6 +43,8 @@ pub enum Refusal {
     EndToEndOnly,
     /// The private proxy does not grant the service to this client.
     NotGranted,
+    /// The tunnel that the service is to be reached by cannot be brought up.
+    NoTunnel,
     /// The terminal's keys have not been exchanged yet.
     NotEnrolled,
     /// The client may not ring the terminal by itself, or not by such a bearer.
@@ -68,7 +70,7 @@ pub enum Budget {
 
 impl Refusal {
     /// Every refusal, in the order of the documentation.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Incomplete,
         Self::Unknown,
         Self::Busy,
@@ -85,6 +87,7 @@ impl Refusal {
         Self::NotArmed,
         Self::EndToEndOnly,
         Self::NotGranted,
+        Self::NoTunnel,
         Self::NotEnrolled,
         Self::NoOwnRing,
         Self::Overspent(Budget::Terminal, Duration::ZERO),
@@ -113,6 +116,7 @@ impl Refusal {
             Self::NotArmed => "RB-NOT-ARMED",
             Self::EndToEndOnly => "RB-END-TO-END",
             Self::NotGranted => "RB-NOT-GRANTED",
+            Self::NoTunnel => "RB-NO-TUNNEL",
             Self::NotEnrolled => "RB-NOT-ENROLLED",
             Self::NoOwnRing => "RB-NO-OWN-RING",
             Self::Overspent(Budget::Terminal, _) => "RB-BUDGET-TERMINAL",
@@ -144,6 +148,7 @@ impl Refusal {
             Self::NotArmed => "The port is closed to your address until somebody logs in from it.",
             Self::EndToEndOnly => "The service is reached end to end only.",
             Self::NotGranted => "The terminal's side does not grant you the service.",
+            Self::NoTunnel => "The tunnel that the service asks for cannot be brought up.",
             Self::NotEnrolled => "The terminal has not been enrolled yet.",
             Self::NoOwnRing => "You may not ring the terminal yourself, or not by such a bearer.",
             Self::Overspent(Budget::Terminal, _) => "The terminal was rung too often.",
@@ -187,6 +192,9 @@ impl Refusal {
             }
             Self::EndToEndOnly => "Use `ringback connect` with a key that the terminal knows.",
             Self::NotGranted => "Ask whoever runs the private proxy to grant it.",
+            Self::NoTunnel => {
+                "Ask the operators of both proxies to run `ringback doctor`: IPsec or its UDP may be down."
+            }
             Self::NotEnrolled => "Run `ringback enrol` at both proxies.",
             Self::NoOwnRing => {
                 "Leave `--ring-with` out, or ask the operator of the public proxy for `may_ring`."
@@ -221,7 +229,8 @@ impl Refusal {
             Self::NoAnswer
             | Self::TerminalRefused
             | Self::TerminalUnreachable
-            | Self::TerminalSilent => Some(Duration::from_secs(30)),
+            | Self::TerminalSilent
+            | Self::NoTunnel => Some(Duration::from_secs(30)),
             Self::Unringable | Self::Stopping => Some(Duration::from_secs(60)),
         }
     }
@@ -247,6 +256,7 @@ impl Refusal {
             | Self::NotArmed
             | Self::EndToEndOnly
             | Self::NotGranted
+            | Self::NoTunnel
             | Self::NotEnrolled
             | Self::NoOwnRing => found,
         })
@@ -261,6 +271,7 @@ impl Refusal {
             Outcome::Silent => Some(Self::TerminalSilent),
             Outcome::UnknownService => Some(Self::NoService),
             Outcome::NotGranted => Some(Self::NotGranted),
+            Outcome::NoTunnel => Some(Self::NoTunnel),
         }
     }
 }

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::access_request::{Kid, SessionKeys};
+use crate::access_request::{Kid, Protocol, SessionKeys, TunnelType};
 use crate::gate::{Admitted, Level};
 use crate::hello::{Exporter, Hello, Outcome, SessionId};
 use crate::limits;
@@ -59,13 +59,14 @@ pub struct TunnelId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RingId(pub u64);
 
-/// Whose clients share rings and tunnels: those of one terminal that were admitted at one level,
-/// while it belongs to one tenant.
+/// Whose clients share rings and tunnels: those of one terminal that were admitted at one level, to
+/// services that are reached over the same tunnels, while it belongs to one tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct LineId {
     kid: Kid,
     level: Level,
     tenant: TenantName,
+    through: TunnelType,
 }
 
 /// What carries a ring.
@@ -97,6 +98,8 @@ pub enum Event {
         terminal: Arc<Terminal>,
         /// What it wants there.
         service: ServiceId,
+        /// What it may be reached over.
+        through: TunnelType,
         /// That it may cause a ring.
         admitted: Admitted,
         /// It has a bearer of its own: no route is rung for it.
@@ -130,6 +133,12 @@ pub enum Event {
         /// What.
         progress: Progress,
     },
+    /// A ring's signal was not sent, since its dial-back could not be awaited: nobody who wants the same
+    /// tunnel can be served.
+    NoTunnel {
+        /// The ring.
+        ring: RingId,
+    },
     /// A budget denies a ring by a route or by a client: its signal has not left. Told at once.
     RingDenied {
         /// The ring.
@@ -139,10 +148,12 @@ pub enum Event {
         /// When it would allow it.
         wait: Duration,
     },
-    /// A tunnel's TLS handshake is done and its hello was read.
+    /// A tunnel's handshake is done and its hello was read.
     HelloHeard {
         /// The tunnel.
         tunnel: TunnelId,
+        /// What it runs over.
+        protocol: Protocol,
         /// The key that the dialing end has proven in the handshake.
         peer: PublicKey,
         /// Its hello.
@@ -198,6 +209,8 @@ pub enum Event {
         route: usize,
         /// What the private proxy is to connect to.
         service: ServiceId,
+        /// What it may be reached over.
+        through: TunnelType,
     },
     /// The public proxy shuts down: nobody is rung or joined any more.
     Stop,
@@ -214,6 +227,8 @@ pub enum Command {
         kid: Kid,
         /// What the private proxy is to connect to.
         service: ServiceId,
+        /// What it may dial back over.
+        through: TunnelType,
         /// What carries it.
         over: Over,
         /// Whose client it is for; none for a spare.
@@ -253,6 +268,8 @@ pub enum Command {
         route: usize,
         /// What the private proxy is to connect to.
         service: ServiceId,
+        /// What it may dial back over.
+        through: TunnelType,
         /// How long it is worth obeying; the bearer's validity too.
         ttl_seconds: u16,
     },
@@ -414,13 +431,21 @@ impl Switchboard {
     /// Takes in what has happened. An id it does not know is not an error: things cross.
     pub fn handle_event(&mut self, event: Event, now: Instant) {
         match event {
-            Event::ClientArrived { client, session, terminal, service, admitted, rings_itself } => {
+            Event::ClientArrived {
+                client,
+                session,
+                terminal,
+                service,
+                through,
+                admitted,
+                rings_itself,
+            } => {
                 let admitted = Arc::new(admitted);
                 let give_up_at = after(now, terminal.answer_patience);
                 let arrived_at = now;
                 let own = rings_itself.then(|| OwnRings::new(now));
                 let arrived = Client { session, service, admitted, arrived_at, give_up_at, own };
-                self.client_arrived(client, arrived, terminal, now);
+                self.client_arrived(client, arrived, (terminal, through), now);
             }
             Event::ClientLeft { client } => {
                 let Some(it) = self.ledger.clients.get(&client) else { return };
@@ -443,15 +468,21 @@ impl Switchboard {
                 let Some(&id) = self.ledger.rings.get(&ring) else { return };
                 self.at(id, now, |line, ledger| line.ring_progressed(ring, progress, now, ledger));
             }
+            Event::NoTunnel { ring } => {
+                let Some(&id) = self.ledger.rings.get(&ring) else {
+                    return self.probes.failed(ring, &mut self.ledger);
+                };
+                self.at(id, now, |line, ledger| line.no_tunnel(ring, ledger));
+            }
             Event::RingDenied { ring, budget, wait } => {
                 let Some(&id) = self.ledger.rings.get(&ring) else { return };
                 self.at(id, now, |line, ledger| {
                     line.ring_denied(ring, (budget, wait), now, ledger)
                 });
             }
-            Event::HelloHeard { tunnel, peer, hello, exporter } => {
+            Event::HelloHeard { tunnel, protocol, peer, hello, exporter } => {
                 if self.probes.is_for(&hello.sid) {
-                    let heard = paired::Heard { tunnel, peer, hello, exporter };
+                    let heard = paired::Heard { tunnel, protocol, peer, hello, exporter };
                     return self.probes.hello_heard(&heard, &mut self.ledger);
                 }
                 let ring = self.ledger.sids.get(&hello.sid).copied();
@@ -460,7 +491,7 @@ impl Switchboard {
                     let dismiss = Command::Dismiss { tunnel, unproven: None };
                     return self.ledger.commands.push_back(dismiss);
                 };
-                let heard = paired::Heard { tunnel, peer, hello, exporter };
+                let heard = paired::Heard { tunnel, protocol, peer, hello, exporter };
                 self.at(id, now, |line, ledger| line.hello_heard(ring, heard, now, ledger));
             }
             Event::Opened { tunnel, outcome } => {
@@ -504,9 +535,9 @@ impl Switchboard {
                     self.probes.begin(terminal, Aim::Proof, now, &mut self.ledger);
                 }
             }
-            Event::Try { terminal, route, service } => {
+            Event::Try { terminal, route, service, through } => {
                 if !self.stopping {
-                    let aim = Aim::Trial { route, service };
+                    let aim = Aim::Trial { route, service, through };
                     self.probes.begin(terminal, aim, now, &mut self.ledger);
                 }
             }
@@ -518,11 +549,11 @@ impl Switchboard {
         &mut self,
         client: ClientId,
         arrived: Client,
-        terminal: Arc<Terminal>,
+        (terminal, through): (Arc<Terminal>, TunnelType),
         now: Instant,
     ) {
         let (level, tenant) = (arrived.admitted.level(), terminal.tenant);
-        let id = LineId { kid: terminal.kid, level, tenant };
+        let id = LineId { kid: terminal.kid, level, tenant, through };
         let waiting = self.lines.get(&id).map_or(0, Line::waiting);
         let source = arrived.admitted.source();
         let full = terminal.waiting <= waiting

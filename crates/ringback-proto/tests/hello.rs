@@ -38,9 +38,10 @@ fn a_hello_and_an_answer_are_read_as_they_were_written() {
 
 #[test]
 fn an_unknown_outcome_or_answer_is_refused() {
-    let mut hello = Hello { sid: keys().sid, mac: [9; 32], outcome: Outcome::Refused, bare: false }.encode();
-    hello[48] = 7;
-    assert_eq!(Hello::decode(&hello), Err(Garbled::Outcome(7)));
+    let mut hello =
+        Hello { sid: keys().sid, mac: [9; 32], outcome: Outcome::Refused, bare: false }.encode();
+    hello[48] = 8;
+    assert_eq!(Hello::decode(&hello), Err(Garbled::Outcome(8)));
     // Only what is connected is carried bare.
     hello[48] = 0x81;
     assert_eq!(Hello::decode(&hello), Err(Garbled::Outcome(0x81)));

@@ -11,7 +11,9 @@ use ringback_proto::access_request::{
     AccessRequest, Kid, OpeningKey, Purpose, Ratchet, SealingKey, TunnelType, find, hpke_public,
     kid_of, open, seal,
 };
+use ringback_proto::ipsec::{Association, Inner};
 use ringback_proto::secret::Secret;
+use ringback_proto::switchboard::PublicKey;
 use ringback_proto::terminal::{CallNumber, Callee, MailAddress, ServiceId};
 use serde_json::Value;
 use sha2::Sha256;
@@ -69,6 +71,37 @@ fn hello_and_answer_are_made_of_the_derived_keys() {
 }
 
 #[test]
+fn the_ends_of_an_ipsec_tunnel_compute_the_published_addresses_and_binding() {
+    for vector in vectors() {
+        let (_, keys) = open(&octets(&vector["signal"]), &keys(&vector).1).unwrap();
+        let key = |octet| PublicKey::of_raw([octet; 32]);
+        let inner = Inner::of(&keys, &key(0x77));
+        assert_eq!(inner.public.to_string(), text(&vector["inner_public"]));
+        assert_eq!(inner.private.to_string(), text(&vector["inner_private"]));
+        let association = Association {
+            initiator_spi: [0x88; 8],
+            responder_spi: [0x99; 8],
+            private: key(0x66),
+            public: key(0x77),
+            inner,
+        };
+        let exporter = array(&vector["ipsec_exporter"]);
+        assert_eq!(association.exporter(&keys.sid), exporter, "{}", vector["name"]);
+
+        // Whatever else is another makes another binding.
+        let spi = Association { responder_spi: [0x98; 8], ..association };
+        let turned = Association { private: key(0x77), public: key(0x66), ..association };
+        let stranger = Association { private: key(0x65), ..association };
+        let elsewhere = Inner::of(&keys, &key(0x78));
+        assert_ne!(elsewhere, inner);
+        let elsewhere = Association { inner: elsewhere, ..association };
+        for other in [spi, turned, stranger, elsewhere] {
+            assert_ne!(other.exporter(&keys.sid), exporter);
+        }
+    }
+}
+
+#[test]
 fn an_independent_script_makes_the_same_vectors() {
     let required = std::env::var("RINGBACK_PEERS").is_ok_and(|it| it == "require");
     let python = |arguments: &[&str]| Command::new("python3").args(arguments).output();
@@ -95,6 +128,9 @@ fn the_protocol_shows_the_first_vector_octet_for_octet() {
     for field in ["psk", "hpke_private", "hpke_public", "entropy", "exporter", "sid"] {
         assert!(PROTOCOL.contains(text(&vector[field])), "{field}");
     }
+    for field in ["inner_public", "inner_private", "ipsec_exporter"] {
+        assert!(PROTOCOL.contains(text(&vector[field])), "{field}");
+    }
     for field in ["session_psk", "confirm_private", "confirm_public", "signal_id", "text"] {
         assert!(PROTOCOL.contains(text(&vector[field])), "{field}");
     }
@@ -110,7 +146,7 @@ fn frame(name: &str) -> Vec<u8> {
 
 fn vectors() -> Vec<Value> {
     let vectors: Vec<Value> = serde_json::from_str(COMMITTED).unwrap();
-    assert_eq!(vectors.len(), 7);
+    assert_eq!(vectors.len(), 8);
     vectors
 }
 
@@ -141,6 +177,7 @@ fn request(vector: &Value) -> AccessRequest {
         tunnel: match text(&request["tunnel"]) {
             "tls" => TunnelType::Tls,
             "ipsec" => TunnelType::Ipsec,
+            "ipsec-or-tls" => TunnelType::IpsecOrTls,
             other => panic!("{other}"),
         },
         seq: number("seq") as u32,

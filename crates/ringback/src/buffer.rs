@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::limits::{LARGE_BUFFERS, LARGE_OCTETS, SMALL_OCTETS, KEPT_BUFFERS};
+use crate::limits::{KEPT_BUFFERS, LARGE_BUFFERS, LARGE_OCTETS, SMALL_OCTETS};
 
 /// Large buffers that are lent, in the whole process.
 static LENT: AtomicUsize = AtomicUsize::new(0);

@@ -13,6 +13,7 @@ pub mod users;
 pub mod assertion;
 pub mod gate;
 pub mod ingress;
+pub mod ipsec;
 pub mod proxy_v2;
 pub mod socket;
 pub mod splice;

@@ -308,3 +308,72 @@ pub const HANDED_SIGNALS: usize = 4;
 pub const OWN_SIGNALS: usize = 2 * ringback_proto::limits::SIGNALS_PER_RING;
 /// How long a client's own bearer may take to end; then its process ends without it.
 pub const OWN_BEARER_END: Duration = Duration::from_secs(5);
+
+// IPsec.
+
+/// Sessions that one proxy has at its daemon, those included that it awaits; the newest is refused.
+pub const IPSEC_SESSIONS: usize = 256;
+/// How long the daemon may take to begin to listen; then it is ended and started again.
+pub const CHARON_START: Duration = Duration::from_secs(5);
+/// How often it is looked whether it does.
+pub const CHARON_LOOK: Duration = Duration::from_millis(10);
+/// How long a daemon that has ended, or cannot be reached, is left alone before the next try.
+pub const CHARON_PAUSE: Duration = Duration::from_secs(3);
+/// How long the daemon may take to end; then it is left to its keeper.
+pub const CHARON_FAREWELL: Duration = Duration::from_secs(3);
+/// How long the daemon may take for what needs no network; then the session is refused.
+pub const VICI_PATIENCE: Duration = Duration::from_secs(3);
+/// Octets read at once from the daemon.
+pub const VICI_READ_OCTETS: usize = 4 * 1024;
+/// How long an address or a route may take to be set; then the session is refused.
+pub const IP_PATIENCE: Duration = Duration::from_secs(3);
+/// How long an association may take, its retransmissions included; then there is no way for it.
+pub const IKE_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the connection inside may take; then the association is of no use.
+pub const INNER_DIAL_PATIENCE: Duration = Duration::from_secs(3);
+/// Associations that are set up at once by one private proxy; the next wait for their turn, within the
+/// same patience.
+pub const IKE_AT_ONCE: usize = 16;
+/// How long the far end of an association may be silent before it is asked whether it is there, in
+/// seconds. What a NAT has forgotten is mended by the asking.
+pub const IKE_SILENCE_SECONDS: u64 = 5;
+/// How long an association may take to be ended in order; then it is ended by force.
+pub const IKE_FAREWELL: Duration = Duration::from_secs(1);
+/// Sessions after which the daemon's credentials are loaded anew: it never forgets a public key by itself.
+pub const IPSEC_RENEWAL: usize = 1_024;
+/// How much longer than its signal a session is awaited: as long as a dial that began in time may take.
+pub const IPSEC_GRACE: Duration = Duration::from_secs(15);
+
+// QUIC.
+
+/// How long a connection may take; then there is no way for it.
+pub const QUIC_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the far end of a connection may be silent; then all its tunnels are cut.
+pub const QUIC_SILENCE: Duration = Duration::from_secs(60);
+/// How long a connection with tunnels is silent before its private proxy says that it is there: NATs
+/// forget UDP after half a minute.
+pub const QUIC_KEEPALIVE: Duration = Duration::from_secs(15);
+/// How often a private proxy with a connection looks whether its own address is another one.
+pub const QUIC_ADDRESS_CHECK: Duration = Duration::from_secs(1);
+/// How long a public proxy keeps a connection without tunnels, in case that the next one is under way;
+/// it takes a stranger's place meanwhile.
+pub const QUIC_LINGER: Duration = Duration::from_secs(3);
+/// Tunnels of one connection; the next one waits until one has ended.
+pub const QUIC_STREAMS: u32 = 256;
+/// The same until the first hello was accepted.
+pub const QUIC_FIRST_STREAMS: u32 = 4;
+/// Octets on their way in one direction of a connection; whoever sends waits.
+pub const QUIC_WINDOW: u32 = 8 * 1024 * 1024;
+/// The same of what a stranger sends.
+pub const QUIC_FIRST_WINDOW: u32 = 16 * 1024;
+/// The same of one tunnel, so that one that nobody reads leaves room for the others.
+pub const QUIC_STREAM_WINDOW: u32 = 2 * 1024 * 1024;
+/// Octets of a UDP socket's buffers that the system is asked for; what comes beyond them is lost, and
+/// sent again.
+pub const QUIC_SOCKET_OCTETS: usize = 2 * 1024 * 1024;
+/// Handshakes that nobody has looked at yet; the next is refused.
+pub const QUIC_INCOMING: usize = 256;
+/// Octets that one of them may send before.
+pub const QUIC_INCOMING_OCTETS: u64 = 16 * 1024;
+/// Strangers up to whom an address is believed without a proof, which costs a round trip.
+pub const QUIC_BELIEVED: usize = 4;

@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use ringback_bearer::Receiver;
-use ringback_proto::access_request::{Kid, Ratchet, TunnelType, find};
+use ringback_proto::access_request::{Kid, Ratchet, find};
 use ringback_proto::dialer::{
     Allowed, AllowedFleet, Command, Dialer, Event, Over, Rejection, Subscriber,
 };
 use ringback_proto::freshness::ReplayWindow;
+use ringback_proto::ipsec::End;
 use ringback_proto::nat64::Prefix;
 use ringback_proto::terminal::ServiceId;
 use tokio::sync::{OnceCell, mpsc};
@@ -24,6 +25,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::config::{Config, Nat64, PrivateConfig, PublicProxy, ServiceTarget};
 use crate::control::server::{self as control, Desk};
+use crate::ipsec::Ipsec;
 use crate::keyring::{Keyring, keep_turned};
 use crate::limits::{COMPLAINT_PAUSE, EVENTS, RETIRE_CHECK};
 use crate::reload::Reload;
@@ -44,6 +46,7 @@ struct House {
     tables: RwLock<Arc<Tables>>,
     presence: Presence,
     keyring: Option<Keyring>,
+    ipsec: Option<Ipsec>,
     nat64: Nat64,
     discovered: OnceCell<Prefix>,
     idle: Duration,
@@ -133,12 +136,17 @@ pub async fn run(
         tasks.spawn(hear(name, receiver, events.clone()));
     }
     control::open(&config.state, Desk { healths, wishes: None }, &tasks, stop.clone());
+    let ipsec = config.ipsec.map(|it| {
+        let proxies: Vec<_> = config.public_proxies.iter().map(|it| it.public_key).collect();
+        Ipsec::start(it, End::Private, config.identity.clone(), &proxies, &tasks, stop.clone())
+    });
     let house = House {
         dialer: tunnel::Dialer::new(config.identity.clone()),
         identity: config.identity,
         tables,
         presence,
         keyring: config.keyring,
+        ipsec,
         nat64: config.nat64,
         discovered: OnceCell::new(),
         idle: config.idle,
@@ -334,22 +342,21 @@ fn subscribers(config: &PrivateConfig, state: &Path) -> anyhow::Result<Vec<Subsc
     let mut subscribers = Vec::new();
     for subscription in &config.subscriptions {
         let kid = subscription.key.kid;
-        let tunnel = TunnelType::Tls;
         let places = || subscription.public_proxies.iter().copied();
         let listed = places().flat_map(|public_proxy| {
             let addresses = config.public_proxies[public_proxy].addresses.iter();
-            addresses.map(move |&address| Allowed { address, tunnel, public_proxy, listed: true })
+            addresses.map(move |&address| Allowed { address, public_proxy, listed: true })
         });
         let fleets = places().flat_map(|public_proxy| {
             let fleets = config.public_proxies[public_proxy].fleets.iter();
-            fleets.map(move |&fleet| AllowedFleet { fleet, tunnel, public_proxy })
+            fleets.map(move |&fleet| AllowedFleet { fleet, public_proxy })
         });
         subscribers.push(Subscriber {
             key: subscription.key.clone(),
             callee: subscription.callees.all(),
             public_proxies: listed.collect(),
             fleets: fleets.collect(),
-            services: subscription.services.keys().copied().collect(),
+            services: subscription.services.iter().map(|(id, it)| (*id, it.tunnel)).collect(),
             window: read_window(state, kid)?,
         });
     }

@@ -12,10 +12,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use ringback_bearer::{Receiver, Transmitter};
-use ringback_proto::access_request::{Kid, SealingKey};
+use ringback_proto::access_request::{Kid, SealingKey, TunnelType};
 use ringback_proto::dns::Zone;
 use ringback_proto::enrolment::Word;
 use ringback_proto::hello::{Answer, Caller, SessionId, ToPrivate};
+use ringback_proto::ipsec::End;
 use ringback_proto::refusal::Refusal;
 use ringback_proto::switchboard::{
     ClientId, Command, Event, Paired, PublicKey, RingId, Room, Switchboard, TunnelId,
@@ -27,10 +28,12 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
 use crate::config::{
-    Access, BudgetConfig, Config, Directory, ListedTerminal, PublicConfig, ResponderConfig,
+    Access, BudgetConfig, Config, Directory, IpsecConfig, ListedTerminal, PublicConfig,
+    ResponderConfig,
 };
 use crate::control::server::{self as control, Desk as ControlDesk, Wish};
 use crate::gate::{self, Gate};
+use crate::ipsec::Ipsec;
 use crate::keyring::Keyring;
 use crate::keys::KeyFault;
 use crate::limits::{EVENTS, INCOMPLETE_PER_NETWORK, RATCHET_CHECK, SEQUENCE_CHECK, TRIALS_ASKED};
@@ -40,6 +43,7 @@ use crate::tunnel::{Acceptor, Framed, Identity};
 use crate::{clock, journal};
 
 mod armed;
+mod awaiting;
 mod clients;
 mod doorway;
 mod enrolment;
@@ -55,6 +59,7 @@ mod trying;
 mod tunnels;
 
 use armed::{Armed, Port};
+use awaiting::Sending;
 use enrolment::Desk;
 use listeners::RawPorts;
 use lobby::Lobby;
@@ -82,6 +87,7 @@ struct House {
     seats: Arc<Semaphore>,
     /// Where somebody has logged in from.
     armed: Armed,
+    ipsec: Option<Ipsec>,
 }
 
 impl House {
@@ -120,6 +126,8 @@ enum Happening {
     Turned { kid: Kid, turned: Result<(SealingKey, u64), KeyFault> },
     /// The keyring has changed: everything is to be read again, and the sender dropped.
     Reread(oneshot::Sender<()>),
+    /// A signal that has waited for its session to be awaited may leave.
+    Ready(Box<Sending>),
     /// Anything that only the switchboard must know.
     Told(Event),
 }
@@ -201,6 +209,10 @@ pub async fn run(
         healths.insert(name, health);
         tasks.spawn(ignore(receiver));
     }
+    let ipsec = config.ipsec.map(|it| {
+        let (own, stop) = (*config.identity.public_key(), stop.clone());
+        Ipsec::start(it, End::Public, config.identity.clone(), &[own], &tasks, stop)
+    });
     let (wishes, wished) = mpsc::channel(TRIALS_ASKED);
     let desk = ControlDesk { healths, wishes: Some(wishes) };
     control::open(&config.state, desk, &tasks, stop.clone());
@@ -218,6 +230,7 @@ pub async fn run(
         lobby: Arc::new(Lobby::new(files.incomplete, INCOMPLETE_PER_NETWORK)),
         seats: Arc::new(Semaphore::new(files.clients)),
         armed: Armed::default(),
+        ipsec,
     });
     let (raw_ports, zone) = listeners.open(&house, files);
     let mut changing = Changing::new(config.keyring, config.ratchet);
@@ -301,7 +314,7 @@ async fn ignore(mut receiver: Receiver) {
 }
 
 /// What [`Fixed`] holds.
-const FIXED: &str = "identity, addresses, state, keyring, ratchet and bearers";
+const FIXED: &str = "identity, addresses, state, keyring, ratchet, bearers and IPsec";
 
 /// What a running role cannot change: it is bound, or others know us by it.
 #[derive(PartialEq)]
@@ -312,6 +325,7 @@ struct Fixed {
     keyring: Option<Keyring>,
     ratchet: Duration,
     bearers: Vec<String>,
+    ipsec: Option<IpsecConfig>,
 }
 
 impl Fixed {
@@ -327,6 +341,7 @@ impl Fixed {
             keyring: config.keyring.clone(),
             ratchet: config.ratchet,
             bearers: config.bearers.keys().cloned().collect(),
+            ipsec: config.ipsec.clone(),
         }
     }
 }
@@ -445,6 +460,14 @@ impl Role {
                     let _ = client.verdicts.try_send(Verdict::Refused(Refusal::Unknown));
                     return;
                 }
+                let strict = TunnelType::Ipsec;
+                if matches!(&event, Event::ClientArrived { through, .. } if *through == strict)
+                    && !self.has_ipsec()
+                {
+                    // Nobody is rung who could not dial back.
+                    let _ = client.verdicts.try_send(Verdict::Refused(Refusal::NoTunnel));
+                    return;
+                }
                 self.clients.insert(client.id, client);
                 event
             }
@@ -460,6 +483,7 @@ impl Role {
             Happening::Prove { kid, told } => return self.prove(kid, told),
             Happening::NotProved { kid, word } => return self.not_proved(kid, word),
             Happening::Turned { kid, turned } => return self.turned(kid, turned),
+            Happening::Ready(sending) => return self.send(*sending),
             // The role's loop has it, where the files are.
             Happening::Reread(_) => return,
             Happening::Told(event) => {
@@ -478,9 +502,12 @@ impl Role {
     /// A client may have looked its terminal up just before a reload: what is in the directory by
     /// now counts, and whoever was revoked meanwhile is rung no more.
     fn is_up_to_date(&self, event: &mut Event) -> bool {
-        let Event::ClientArrived { terminal, .. } = event else { return true };
+        let Event::ClientArrived { terminal, service, through, .. } = event else { return true };
         let Some(listed) = self.by_kid.get(&terminal.kid) else { return false };
-        *terminal = listed.terminal.clone();
+        let Some(wanted) = listed.services.iter().find(|it| it.id == *service) else {
+            return false;
+        };
+        (*terminal, *through) = (listed.terminal.clone(), wanted.tunnel);
         true
     }
 
@@ -490,6 +517,7 @@ impl Role {
                 ring,
                 kid,
                 service,
+                through,
                 over,
                 session,
                 attempt,
@@ -497,8 +525,17 @@ impl Role {
                 ttl_seconds,
                 admitted,
             } => {
-                let wanted =
-                    Wanted { ring, service, over, session, attempt, call, ttl_seconds, admitted };
+                let wanted = Wanted {
+                    ring,
+                    service,
+                    through,
+                    over,
+                    session,
+                    attempt,
+                    call,
+                    ttl_seconds,
+                    admitted,
+                };
                 if let Err(fault) = self.ring(kid, &wanted) {
                     error!(%kid, fault = %format!("{fault:#}"), "RB-RING: cannot ring");
                     let event = Event::RingFailed { ring, permanent: true, retry_after: None };
@@ -507,8 +544,8 @@ impl Role {
             }
             Command::Probe { ring, kid, ttl_seconds } => self.probe(ring, kid, ttl_seconds),
             Command::Probed { kid, answered } => self.probed(kid, answered),
-            Command::Try { ring, kid, route, service, ttl_seconds } => {
-                self.try_route(ring, kid, (route, service), ttl_seconds);
+            Command::Try { ring, kid, route, service, through, ttl_seconds } => {
+                self.try_route(ring, kid, (route, service, through), ttl_seconds);
             }
             Command::Tried { kid, outcome } => self.tried(kid, outcome),
             Command::Cancel { ring } => drop(self.ringing.remove(&ring)),
@@ -518,7 +555,7 @@ impl Role {
             }
             Command::Dismiss { tunnel, unproven } => {
                 if let Some(kid) = unproven {
-                    warn!(%kid, "RB-PEER: who dials back is not the private_proxy configured");
+                    warn!(%kid, "RB-PEER: who dials back is not the private_proxy configured, or not by its service's tunnel");
                 } else {
                     self.late += 1;
                     debug!(

@@ -7,9 +7,13 @@
 mod carrier;
 mod framed;
 pub mod inner;
+pub mod ipsec;
+#[cfg(feature = "quic")]
+pub mod quic;
 mod records;
 mod talk;
 pub mod tls;
+mod whole;
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -18,7 +22,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use aws_lc_rs::signature::Ed25519KeyPair;
-use ringback_proto::access_request::Sid;
+use ringback_proto::access_request::{Protocol, Sid};
 use ringback_proto::switchboard::PublicKey;
 use rustls::SignatureScheme;
 use rustls::crypto::aws_lc_rs::sign::any_eddsa_type;
@@ -32,15 +36,20 @@ use zeroize::Zeroizing;
 use crate::socket;
 use crate::splice::Leg;
 
+use records::Records;
+
 pub use carrier::Carrier;
 pub use framed::Framed;
 pub use talk::Talk;
 pub use tls::{Acceptor, Asks, Dialer, SERVER_NAME};
+pub use whole::Whole;
 
 /// What a proxy, or a client with a key, proves with who it is.
 #[derive(Clone)]
 pub struct Identity {
     key: Arc<CertifiedKey>,
+    /// The private key in DER (PKCS #8), for a daemon that proves it in our place.
+    pkcs8: Arc<Zeroizing<Vec<u8>>>,
     public: PublicKey,
 }
 
@@ -50,6 +59,11 @@ pub struct Identity {
 pub enum Tunnel {
     /// TLS 1.3 with raw public keys.
     Tls(Box<tls::TlsTunnel>),
+    /// TCP inside an association of IKEv2 and ESP.
+    Ipsec(Box<Whole<ipsec::IpsecTunnel>>),
+    /// A stream of a QUIC connection.
+    #[cfg(feature = "quic")]
+    Quic(Box<Whole<quic::QuicTunnel>>),
 }
 
 /// Why a key cannot be used as an identity.
@@ -115,13 +129,19 @@ impl Identity {
         let spki = key.public_key().ok_or(BadKey::Ed25519)?;
         let public = PublicKey::parse(&spki).ok_or(BadKey::Ed25519)?;
         let certificate = vec![CertificateDer::from(spki.to_vec())];
-        Ok(Self { key: Arc::new(CertifiedKey::new(certificate, key)), public })
+        let pkcs8 = Arc::new(Zeroizing::new(pkcs8.to_vec()));
+        Ok(Self { key: Arc::new(CertifiedKey::new(certificate, key)), pkcs8, public })
     }
 
     /// Signs what can be taken for nothing that TLS signs (RFC 8446, 4.4.3): no text that begins
     /// with 64 spaces.
     pub(crate) fn sign(&self, said: &[u8]) -> Option<Vec<u8>> {
         self.key.key.choose_scheme(&[SignatureScheme::ED25519])?.sign(said).ok()
+    }
+
+    /// Lends the private key out, for the daemon that proves it in IKE.
+    pub(crate) fn pkcs8(&self) -> &[u8] {
+        &self.pkcs8
     }
 
     /// The key that others know it by.
@@ -131,10 +151,23 @@ impl Identity {
 }
 
 impl Tunnel {
+    /// What it runs over.
+    pub fn protocol(&self) -> Protocol {
+        match self {
+            Self::Tls(_) => Protocol::Tls,
+            Self::Ipsec(_) => Protocol::Ipsec,
+            #[cfg(feature = "quic")]
+            Self::Quic(_) => Protocol::Quic,
+        }
+    }
+
     /// Who the other end has proved to be.
     pub fn peer(&self) -> &PublicKey {
         match self {
             Self::Tls(tunnel) => tunnel.peer(),
+            Self::Ipsec(tunnel) => tunnel.stream().peer(),
+            #[cfg(feature = "quic")]
+            Self::Quic(tunnel) => tunnel.stream().peer(),
         }
     }
 
@@ -142,6 +175,9 @@ impl Tunnel {
     pub fn exporter(&self, sid: &Sid) -> [u8; 32] {
         match self {
             Self::Tls(tunnel) => tunnel.exporter(sid),
+            Self::Ipsec(tunnel) => tunnel.stream().exporter(sid),
+            #[cfg(feature = "quic")]
+            Self::Quic(tunnel) => tunnel.stream().exporter(sid),
         }
     }
 
@@ -151,16 +187,43 @@ impl Tunnel {
         let _ = self.arm();
     }
 
-    /// The TCP connection below.
-    pub fn socket(&self) -> &TcpStream {
+    /// The TCP connection below, if there is one of its own.
+    pub fn tcp(&self) -> Option<&TcpStream> {
         match self {
-            Self::Tls(tunnel) => tunnel.records().stream(),
+            Self::Tls(tunnel) => Some(tunnel.records().stream()),
+            Self::Ipsec(tunnel) => Some(tunnel.stream().socket()),
+            #[cfg(feature = "quic")]
+            Self::Quic(_) => None,
         }
     }
 
-    fn socket_mut(&mut self) -> &mut TcpStream {
+    /// Whether a session's octets may go past what encrypts them: TLS is passed on the connection
+    /// below it, and nothing else can be.
+    pub fn may_be_passed(&self) -> bool {
         match self {
-            Self::Tls(tunnel) => tunnel.records_mut().stream_mut(),
+            Self::Tls(_) => true,
+            Self::Ipsec(_) => false,
+            #[cfg(feature = "quic")]
+            Self::Quic(_) => false,
+        }
+    }
+
+    /// The other end is known by its hello to be no stranger any more.
+    pub fn welcome(&self) {
+        match self {
+            Self::Tls(_) | Self::Ipsec(_) => {}
+            #[cfg(feature = "quic")]
+            Self::Quic(tunnel) => tunnel.stream().welcome(),
+        }
+    }
+
+    /// The TCP connection of a session that passes TLS.
+    fn passed(&mut self) -> io::Result<&mut Records> {
+        match self {
+            Self::Tls(tunnel) => Ok(tunnel.records_mut()),
+            Self::Ipsec(_) => Err(io::ErrorKind::Unsupported.into()),
+            #[cfg(feature = "quic")]
+            Self::Quic(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
@@ -168,25 +231,18 @@ impl Tunnel {
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         match self {
             Self::Tls(tunnel) => Pin::new(tunnel.stream()).poll_fill_buf(cx),
+            Self::Ipsec(tunnel) => tunnel.poll_fill(cx),
+            #[cfg(feature = "quic")]
+            Self::Quic(tunnel) => tunnel.poll_fill(cx),
         }
     }
 
     fn consume(&mut self, octets: usize) {
         match self {
             Self::Tls(tunnel) => Pin::new(tunnel.stream()).consume(octets),
-        }
-    }
-
-    /// What has come on the TCP connection and nobody has taken, past TLS; empty at its end.
-    fn poll_fill_bare(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
-        match self {
-            Self::Tls(tunnel) => tunnel.records_mut().poll_fill(cx),
-        }
-    }
-
-    fn consume_bare(&mut self, octets: usize) {
-        match self {
-            Self::Tls(tunnel) => tunnel.records_mut().consume(octets),
+            Self::Ipsec(tunnel) => tunnel.consume(octets),
+            #[cfg(feature = "quic")]
+            Self::Quic(tunnel) => tunnel.consume(octets),
         }
     }
 
@@ -194,6 +250,9 @@ impl Tunnel {
     fn is_between(&self) -> bool {
         match self {
             Self::Tls(tunnel) => tunnel.records().is_between() && !tunnel.holds_back(),
+            Self::Ipsec(_) => false,
+            #[cfg(feature = "quic")]
+            Self::Quic(_) => false,
         }
     }
 
@@ -201,6 +260,9 @@ impl Tunnel {
     fn is_level(&self) -> bool {
         match self {
             Self::Tls(tunnel) => tunnel.records().is_level(),
+            Self::Ipsec(_) => false,
+            #[cfg(feature = "quic")]
+            Self::Quic(_) => false,
         }
     }
 
@@ -208,17 +270,45 @@ impl Tunnel {
     fn holds_back(&self) -> bool {
         match self {
             Self::Tls(tunnel) => tunnel.holds_back(),
+            Self::Ipsec(tunnel) => tunnel.holds_back(),
+            #[cfg(feature = "quic")]
+            Self::Quic(tunnel) => tunnel.holds_back(),
         }
+    }
+
+    fn writing(&mut self) -> Pin<&mut (dyn AsyncWrite + Unpin)> {
+        Pin::new(match self {
+            Self::Tls(tunnel) => tunnel.stream(),
+            Self::Ipsec(tunnel) => &mut **tunnel,
+            #[cfg(feature = "quic")]
+            Self::Quic(tunnel) => &mut **tunnel,
+        })
+    }
+}
+
+impl From<ipsec::IpsecTunnel> for Tunnel {
+    fn from(tunnel: ipsec::IpsecTunnel) -> Self {
+        Self::Ipsec(Box::new(Whole::new(tunnel)))
     }
 }
 
 impl Leg for Tunnel {
     fn arm(&self) -> io::Result<()> {
-        socket::arm(self.socket())
+        match self {
+            Self::Tls(tunnel) => socket::arm(tunnel.records().stream()),
+            Self::Ipsec(tunnel) => socket::arm(tunnel.stream().socket()),
+            #[cfg(feature = "quic")]
+            Self::Quic(tunnel) => tunnel.stream().arm(true),
+        }
     }
 
     fn disarm(&self) -> io::Result<()> {
-        socket::disarm(self.socket())
+        match self {
+            Self::Tls(tunnel) => socket::disarm(tunnel.records().stream()),
+            Self::Ipsec(tunnel) => socket::disarm(tunnel.stream().socket()),
+            #[cfg(feature = "quic")]
+            Self::Quic(tunnel) => tunnel.stream().arm(false),
+        }
     }
 }
 
@@ -230,6 +320,9 @@ impl AsyncRead for Tunnel {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tls(tunnel) => Pin::new(tunnel.stream()).poll_read(cx, buffer),
+            Self::Ipsec(tunnel) => Pin::new(&mut **tunnel).poll_read(cx, buffer),
+            #[cfg(feature = "quic")]
+            Self::Quic(tunnel) => Pin::new(&mut **tunnel).poll_read(cx, buffer),
         }
     }
 }
@@ -240,9 +333,7 @@ impl AsyncWrite for Tunnel {
         cx: &mut Context<'_>,
         octets: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tls(tunnel) => Pin::new(tunnel.stream()).poll_write(cx, octets),
-        }
+        self.get_mut().writing().poll_write(cx, octets)
     }
 
     fn poll_write_vectored(
@@ -250,9 +341,7 @@ impl AsyncWrite for Tunnel {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tls(tunnel) => Pin::new(tunnel.stream()).poll_write_vectored(cx, pieces),
-        }
+        self.get_mut().writing().poll_write_vectored(cx, pieces)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -260,15 +349,11 @@ impl AsyncWrite for Tunnel {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tls(tunnel) => Pin::new(tunnel.stream()).poll_flush(cx),
-        }
+        self.get_mut().writing().poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tls(tunnel) => Pin::new(tunnel.stream()).poll_shutdown(cx),
-        }
+        self.get_mut().writing().poll_shutdown(cx)
     }
 }
 

@@ -26,8 +26,8 @@ pub enum Rejection {
     /// The public proxy's address and port are not in our table.
     #[error("from a public proxy that may not ring here")]
     ForeignProxy,
-    /// That public proxy is not dialed with such a tunnel.
-    #[error("for a type of tunnel that its public proxy is not dialed with")]
+    /// The service is not offered over such a tunnel.
+    #[error("for a type of tunnel that its service is not offered over")]
     Tunnel,
     /// The address lies in a listed network, but is none that a public proxy can have.
     #[error("to dial {0}, which is not listed by itself")]

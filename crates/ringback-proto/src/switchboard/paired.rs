@@ -2,8 +2,8 @@
 //!
 //! Decides nothing about clients, and tells nobody why a hello was not good enough.
 
-use crate::access_request::SessionKeys;
-use crate::hello::{self, Exporter, Hello};
+use crate::access_request::{Protocol, SessionKeys, TunnelType};
+use crate::hello::{self, Exporter, Hello, Outcome};
 
 use super::{PublicKey, TunnelId};
 
@@ -17,9 +17,18 @@ pub struct Paired(());
 #[derive(Debug)]
 pub(super) struct Heard {
     pub(super) tunnel: TunnelId,
+    pub(super) protocol: Protocol,
     pub(super) peer: PublicKey,
     pub(super) hello: Hello,
     pub(super) exporter: Exporter,
+}
+
+impl Heard {
+    /// Whether it came over a tunnel that the signal permits. That there can be no such tunnel is
+    /// heard over the other one, too: it brings no client anything but a refusal.
+    pub(super) fn is_permitted(&self, through: TunnelType) -> bool {
+        through.permits(self.protocol) || self.hello.outcome == Outcome::NoTunnel
+    }
 }
 
 impl Paired {

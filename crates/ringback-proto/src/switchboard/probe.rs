@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::access_request::{SessionKeys, Sid};
+use crate::access_request::{SessionKeys, Sid, TunnelType};
 use crate::hello::{self, Outcome};
 use crate::terminal::ServiceId;
 
@@ -34,7 +34,7 @@ pub(super) enum Aim {
     /// Whether the first route leads to the private proxy.
     Proof,
     /// Whether this route does, and whether the private proxy reaches a service.
-    Trial { route: usize, service: ServiceId },
+    Trial { route: usize, service: ServiceId, through: TunnelType },
 }
 
 impl Probes {
@@ -57,8 +57,8 @@ impl Probes {
         self.0.insert(ring, Probe { terminal, aim, keys: None, until });
         ledger.commands.push_back(match aim {
             Aim::Proof => Command::Probe { ring, kid, ttl_seconds },
-            Aim::Trial { route, service } => {
-                Command::Try { ring, kid, route, service, ttl_seconds }
+            Aim::Trial { route, service, through } => {
+                Command::Try { ring, kid, route, service, through, ttl_seconds }
             }
         });
     }
@@ -142,6 +142,13 @@ impl Probe {
     /// The answer for a hello that is good enough.
     fn answered_by(&self, heard: &Heard) -> Option<[u8; 32]> {
         let keys = self.keys.as_ref()?;
+        let through = match self.aim {
+            Aim::Proof => TunnelType::Tls,
+            Aim::Trial { through, .. } => through,
+        };
+        if !heard.is_permitted(through) {
+            return None;
+        }
         Paired::check(keys, &self.terminal.private_proxy, heard)?;
         Some(hello::confirm_public(keys, &heard.exporter))
     }

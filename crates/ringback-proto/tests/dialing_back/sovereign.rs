@@ -8,27 +8,22 @@ use chacha20poly1305::ChaCha20Poly1305;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use hkdf::Hkdf;
 use ringback_proto::access_request::{
-    AccessRequest, Malformed, OpeningKey, SealingKey, TunnelType, hpke_public, seal,
+    AccessRequest, Malformed, OpeningKey, Purpose, SealingKey, TunnelType, hpke_public, seal,
 };
 use ringback_proto::dialer::{
     Allowed, AllowedFleet, Command, DialOutcome, Event, Over, Rejection, Subscriber,
 };
 use ringback_proto::limits;
 use ringback_proto::secret::Secret;
+use ringback_proto::terminal::ServiceId;
 use sha2::Sha256;
 
 use crate::KID;
 use crate::story::*;
 
-const TUNNELS: [TunnelType; 2] = [TunnelType::Tls, TunnelType::Ipsec];
-
 /// Every address there is, at one port.
 fn whole_internet() -> Subscriber {
-    let fleet = |text: &str| AllowedFleet {
-        fleet: text.parse().unwrap(),
-        tunnel: TunnelType::Tls,
-        public_proxy: 6,
-    };
+    let fleet = |text: &str| AllowedFleet { fleet: text.parse().unwrap(), public_proxy: 6 };
     Subscriber { fleets: vec![fleet("0.0.0.0/0:7443"), fleet("[::/0]:7443")], ..subscriber() }
 }
 
@@ -39,8 +34,7 @@ fn a_fleet_is_dialed_in_its_network_at_its_port() {
         let public_proxy: SocketAddr = address.parse().unwrap();
         story.hear(&AccessRequest { public_proxy, ..request(seq) });
         let (_, verified) = story.obeyed();
-        let (tunnel, listed) = (TunnelType::Tls, false);
-        let expected = Allowed { address: public_proxy, tunnel, public_proxy: 6, listed };
+        let expected = Allowed { address: public_proxy, public_proxy: 6, listed: false };
         assert_eq!(*verified.allowed(), expected);
     }
     let public_proxy = "203.0.113.9:7444".parse().unwrap();
@@ -79,7 +73,7 @@ fn not_even_the_whole_internet_has_an_address_of_the_inside() {
 #[test]
 fn an_address_that_is_listed_by_itself_is_dialed_whatever_it_is() {
     let address = "127.0.0.1:7443".parse().unwrap();
-    let listed = Allowed { address, tunnel: TunnelType::Tls, public_proxy: 5, listed: true };
+    let listed = Allowed { address, public_proxy: 5, listed: true };
     let both = Subscriber { public_proxies: vec![listed.clone()], ..whole_internet() };
     let mut story = Story::of(vec![both]);
     story.hear(&AccessRequest { public_proxy: address, ..request(1) });
@@ -87,23 +81,43 @@ fn an_address_that_is_listed_by_itself_is_dialed_whatever_it_is() {
 }
 
 #[test]
-fn a_signal_cannot_choose_a_tunnel_that_the_table_does_not_name() {
-    for wanted in TUNNELS {
-        for offered in TUNNELS {
+fn a_signal_and_the_table_can_each_narrow_the_tunnel_and_neither_can_widen_it() {
+    use ringback_proto::access_request::Protocol;
+
+    let types = TunnelType::ALL.map(|(it, _)| it);
+    for kept in types {
+        for asked in types {
             for fleet in [false, true] {
-                let mut subscriber = if fleet { whole_internet() } else { subscriber() };
-                subscriber.public_proxies.iter_mut().for_each(|it| it.tunnel = wanted);
-                subscriber.fleets.iter_mut().for_each(|it| it.tunnel = wanted);
-                let mut story = Story::of(vec![subscriber]);
+                let subscriber = if fleet { whole_internet() } else { subscriber() };
+                let services = [(ServiceId(1), kept)].into();
+                let mut story = Story::of(vec![Subscriber { services, ..subscriber }]);
                 let address = if fleet { "203.0.113.9:7443" } else { "192.0.2.10:443" };
                 let public_proxy = address.parse().unwrap();
-                story.hear(&AccessRequest { tunnel: offered, public_proxy, ..request(1) });
-                if offered == wanted {
-                    assert_eq!(story.obeyed().1.allowed().tunnel, wanted);
-                } else {
+                story.hear(&AccessRequest { tunnel: asked, public_proxy, ..request(1) });
+                let both = |it| kept.permits(it) && asked.permits(it);
+                if !both(Protocol::Tls) && !both(Protocol::Ipsec) {
                     story.expect_rejection(Rejection::Tunnel);
+                    continue;
+                }
+                let tunnel = story.obeyed().1.tunnel();
+                for protocol in [Protocol::Tls, Protocol::Ipsec] {
+                    assert_eq!(tunnel.permits(protocol), both(protocol), "{kept} {asked}");
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn what_reaches_no_service_is_dialed_for_by_tls_only() {
+    for (tunnel, _) in TunnelType::ALL {
+        let services = [(ServiceId(1), TunnelType::IpsecOrTls)].into();
+        let mut story = Story::of(vec![Subscriber { services, ..subscriber() }]);
+        story.hear(&AccessRequest { purpose: Purpose::Probe, tunnel, ..request(1) });
+        if tunnel == TunnelType::Ipsec {
+            story.expect_rejection(Rejection::Tunnel);
+        } else {
+            assert_eq!(story.obeyed().1.tunnel(), TunnelType::Tls);
         }
     }
 }
@@ -139,13 +153,13 @@ fn a_signal_cannot_choose_another_suite_than_its_keys() {
 }
 
 #[test]
-fn there_is_no_tunnel_type_but_the_two_that_encrypt() {
+fn there_is_no_tunnel_type_but_the_three_that_encrypt() {
     let (good, _) = sealed(&request(1));
     for octet in 0..=255 {
         let mut story = Story::new();
         story.hear_octets(&with_tunnel(&good, octet));
         match octet {
-            1 => drop(story.obeyed()),
+            1 | 5 => drop(story.obeyed()),
             3 => story.expect_rejection(Rejection::Tunnel),
             _ => story.expect_rejection(Rejection::Malformed(Malformed::Field("tunnel type"))),
         }

@@ -1,6 +1,5 @@
 //! What the stories of dialing back share: one dialer in virtual time, and a disk that the test plays.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use ringback_proto::access_request::{
@@ -120,12 +119,11 @@ pub(crate) fn subscriber() -> Subscriber {
         ],
         public_proxies: vec![Allowed {
             address: ([192, 0, 2, 10], 443).into(),
-            tunnel: TunnelType::Tls,
             public_proxy: 5,
             listed: true,
         }],
         fleets: Vec::new(),
-        services: BTreeSet::from([ServiceId(0), ServiceId(1)]),
+        services: [0, 1].map(|it| (ServiceId(it), TunnelType::Tls)).into(),
         window: ReplayWindow::new(),
     }
 }

@@ -11,3 +11,4 @@ mod splices;
 mod standby;
 mod story;
 mod tenants;
+mod through;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ringback_proto::access_request::TunnelType;
 use ringback_proto::hello::{Hello, Outcome, confirm_private};
 use ringback_proto::switchboard::{Event, RingId};
 use ringback_proto::terminal::ServiceId;
@@ -86,7 +87,8 @@ fn a_trial_rings_by_its_route_alone_and_tells_what_became_of_the_service() {
     let mut story = story(2);
     let terminal = Arc::new(story.terminal.clone());
     let (route, service) = (1, ServiceId(7));
-    let wanted = || Event::Try { terminal: terminal.clone(), route, service };
+    let wanted =
+        || Event::Try { terminal: terminal.clone(), route, service, through: TunnelType::Tls };
     assert_eq!(story.event(wanted()), ["try 1 by route 1 for service 7"]);
     assert_eq!(story.event(wanted()), [""; 0], "one at a time");
     assert_eq!(story.ttl(1), 60);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ringback_proto::access_request::Sid;
+use ringback_proto::access_request::{Protocol, Sid};
 use ringback_proto::hello::{Hello, Outcome, confirm_private, confirm_public};
 use ringback_proto::limits;
 use ringback_proto::switchboard::{Census, Command, Event, Progress, RingId, TunnelId};
@@ -34,7 +34,8 @@ fn the_answer_proves_that_the_public_proxy_has_sealed_the_signal() {
     let mac = confirm_private(&keys, &EXPORTER);
     let hello = Hello { sid: keys.sid, mac, outcome: Outcome::Connected, bare: false };
     let (tunnel, peer) = (TunnelId(10), OURS);
-    let event = Event::HelloHeard { tunnel, peer, hello, exporter: EXPORTER };
+    let event =
+        Event::HelloHeard { tunnel, protocol: Protocol::Tls, peer, hello, exporter: EXPORTER };
     story.board.handle_event(event, story.now);
     let mac = confirm_public(&keys, &EXPORTER);
     assert_eq!(story.board.poll_command(), Some(Command::Cancel { ring: RingId(1) }));

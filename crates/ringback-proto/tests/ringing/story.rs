@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use ringback_proto::access_request::{Kid, SessionKeys, Sid};
+use ringback_proto::access_request::{Kid, Protocol, SessionKeys, Sid, TunnelType};
 use ringback_proto::gate::{Level, Shown, Source, admit};
 use ringback_proto::hello::{Hello, Outcome, SessionId, confirm_private};
 use ringback_proto::limits;
@@ -29,6 +29,9 @@ pub(crate) struct Story {
     pub(crate) submits: bool,
     /// Where clients come from.
     pub(crate) source: IpAddr,
+    /// What the services that they want are reached over, and what is dialed back over.
+    pub(crate) through: TunnelType,
+    pub(crate) protocol: Protocol,
     /// How calls have ended.
     pub(crate) ended: Vec<(u64, CallEnd)>,
     ttls: BTreeMap<u64, u16>,
@@ -54,8 +57,9 @@ pub(crate) fn story(routes: usize) -> Story {
     board.make_room(Room::among(1, limits::WAITING_CLIENTS));
     let source = [192, 0, 2, 7].into();
     let (ended, now) = (Vec::new(), start());
-    let pairs = BTreeMap::new();
-    Story { board, terminal, source, ended, now, seals: true, submits: true, ttls, pairs }
+    let (through, protocol, pairs) = (TunnelType::Tls, Protocol::Tls, BTreeMap::new());
+    let (seals, submits) = (true, true);
+    Story { board, terminal, source, through, protocol, ended, now, seals, submits, ttls, pairs }
 }
 
 /// The same, whose tunnels linger for five minutes, with so many spares.
@@ -91,6 +95,7 @@ impl Story {
             session: SessionId(client),
             terminal,
             service: ServiceId(service),
+            through: self.through,
             admitted: admit(Level::Open, Shown::Nothing, Source::of(self.source))
                 .expect("open to all"),
             rings_itself,
@@ -113,13 +118,15 @@ impl Story {
     /// A good hello that answers `ring`.
     pub(crate) fn dials(&mut self, tunnel: u64, ring: u64, outcome: Outcome) -> Vec<String> {
         let keys = keys(RingId(ring));
-        let hello = Hello { sid: keys.sid, mac: confirm_private(&keys, &EXPORTER), outcome, bare: false };
+        let hello =
+            Hello { sid: keys.sid, mac: confirm_private(&keys, &EXPORTER), outcome, bare: false };
         self.hello(tunnel, OURS, hello)
     }
 
     pub(crate) fn hello(&mut self, tunnel: u64, peer: PublicKey, hello: Hello) -> Vec<String> {
         let tunnel = TunnelId(tunnel);
-        self.event(Event::HelloHeard { tunnel, peer, hello, exporter: EXPORTER })
+        let (protocol, exporter) = (self.protocol, EXPORTER);
+        self.event(Event::HelloHeard { tunnel, protocol, peer, hello, exporter })
     }
 
     pub(crate) fn opened(&mut self, tunnel: u64, outcome: Outcome) -> Vec<String> {

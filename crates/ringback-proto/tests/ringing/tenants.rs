@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ringback_proto::access_request::Kid;
+use ringback_proto::access_request::{Kid, Protocol, TunnelType};
 use ringback_proto::budget::{Budgets, Charge, Money, Rules, TenantRules};
 use ringback_proto::gate::{Level, Shown, Source, admit};
 use ringback_proto::hello::{Hello, Outcome, SessionId, confirm_private};
@@ -95,6 +95,7 @@ impl Town {
             session: SessionId(client),
             terminal: Arc::new(terminal),
             service: ServiceId(0),
+            through: TunnelType::Tls,
             admitted: admit(level, Shown::Network, source).expect("enough"),
             rings_itself: false,
         });
@@ -106,7 +107,13 @@ impl Town {
         let hello = Hello { sid: keys.sid, mac, outcome: Outcome::Connected, bare: false };
         self.answers = Some(ring);
         let (tunnel, peer) = (TunnelId(ring.0), peer(kid));
-        self.tell(Event::HelloHeard { tunnel, peer, hello, exporter: EXPORTER });
+        self.tell(Event::HelloHeard {
+            tunnel,
+            protocol: Protocol::Tls,
+            peer,
+            hello,
+            exporter: EXPORTER,
+        });
     }
 
     fn tell(&mut self, event: Event) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use ringback_proto::access_request::{Kid, SessionKeys, Sid};
+use ringback_proto::access_request::{Kid, Protocol, SessionKeys, Sid, TunnelType};
 use ringback_proto::budget::{Charge, Denial, Money, Rules};
 use ringback_proto::gate::{Level, Shown, Source, admit};
 use ringback_proto::hello::{Hello, Outcome, SessionId, confirm_private};
@@ -264,6 +264,7 @@ impl World {
             session,
             terminal,
             service,
+            through: TunnelType::Tls,
             admitted,
             rings_itself,
         });
@@ -291,7 +292,8 @@ impl World {
             (false, false) => Outcome::Connected,
         };
         let peer = self.keys[&kid];
-        let hello = Hello { sid: keys.sid, mac: confirm_private(&keys, &EXPORTER), outcome, bare: false };
+        let hello =
+            Hello { sid: keys.sid, mac: confirm_private(&keys, &EXPORTER), outcome, bare: false };
         if self.chance.permille(self.weather.strangers) {
             self.plan(0, 1_500, Happening::Dials(PublicKey([0xee; 44]), hello.clone()));
             let forged = Hello { mac: [0; 32], outcome: Outcome::Refused, ..hello.clone() };
@@ -305,7 +307,13 @@ impl World {
         let tunnel = TunnelId(self.serial);
         self.seen.push((peer, hello.clone()));
         self.model.hears(tunnel, peer, hello.clone());
-        self.tell(Event::HelloHeard { tunnel, peer, hello, exporter: EXPORTER });
+        self.tell(Event::HelloHeard {
+            tunnel,
+            protocol: Protocol::Tls,
+            peer,
+            hello,
+            exporter: EXPORTER,
+        });
         if self.chance.permille(self.weather.strangers) {
             let which = self.chance.below(self.seen.len() as u64) as usize;
             let (peer, hello) = self.seen[which].clone();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringback_bearer::Bearer;
-use ringback_proto::access_request::{Kid, SealingKey};
+use ringback_proto::access_request::{Kid, SealingKey, TunnelType};
 use ringback_proto::budget::Money;
 use ringback_proto::dns::Published;
 use ringback_proto::gate::Level;
@@ -109,12 +109,21 @@ pub struct ListedService {
     pub bare: bool,
     /// Who may reach it.
     pub access: Access,
+    /// What it may be reached over.
+    pub tunnel: TunnelType,
 }
 
 impl Directory {
     /// The terminal of that name.
     pub fn find(&self, name: &TerminalName) -> Option<&Arc<ListedTerminal>> {
         self.terminals.get(name)
+    }
+
+    /// Whether any service may be reached over IPsec.
+    pub fn wants_ipsec(&self) -> bool {
+        let listed = self.terminals.values().chain(self.candidates.values());
+        let listed = listed.flat_map(|it| &it.services).chain(self.unenrolled.values().flatten());
+        listed.into_iter().any(|it| it.tunnel != TunnelType::Tls)
     }
 
     /// Whose service the port at this address is.
@@ -517,6 +526,7 @@ fn read_service(
         forwarded: section.flag("forwarded"),
         bare: section.flag("bare"),
         access,
+        tunnel: section.text("tunnel").unwrap_or_default(),
     };
     let srv: Option<String> = section.text("srv");
     if srv.is_some() && listed.raw.is_none() {

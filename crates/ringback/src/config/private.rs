@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ringback_bearer::Bearer;
-use ringback_proto::access_request::OpeningKey;
+use ringback_proto::access_request::{OpeningKey, TunnelType};
 use ringback_proto::dialer::{Fleet, forbidden};
 use ringback_proto::gate::Level;
 use ringback_proto::nat64::Prefix;
@@ -16,6 +16,7 @@ use ringback_proto::terminal::{Callees, ServiceId, TerminalName};
 use super::bearer;
 use super::callees;
 use super::grant::{self, Grant};
+use super::ipsec::{self, IpsecConfig};
 use super::section::Section;
 use crate::keyring::{Contents, Keyring};
 use crate::keys::{self, KeyFault, TerminalKeys};
@@ -38,6 +39,8 @@ pub struct PrivateConfig {
     pub grace: Duration,
     /// What signals come by, by name.
     pub bearers: BTreeMap<String, Bearer>,
+    /// IPsec, if any service is reached over it.
+    pub ipsec: Option<IpsecConfig>,
     /// Whom it may dial.
     pub public_proxies: Vec<PublicProxy>,
     /// Whom it answers for.
@@ -99,6 +102,8 @@ pub struct ServiceTarget {
     pub bare: bool,
     /// Who may use it.
     pub grant: Grant,
+    /// What it may be reached over, whatever a signal asks for.
+    pub tunnel: TunnelType,
 }
 
 impl PrivateConfig {
@@ -168,6 +173,11 @@ pub(super) fn read(root: &mut Section<'_>) -> Option<PrivateConfig> {
         }
         section.finish();
     }
+    let ipsec = ipsec::read(root, state.as_deref());
+    let mut services = subscriptions.iter().flat_map(|it| it.services.values());
+    if ipsec.is_none() && services.any(|it| it.tunnel != TunnelType::Tls) {
+        root.wrong("ipsec", ipsec::WANTED);
+    }
     if root.lacks("terminal") {
         root.wrong("terminal", "missing: a private proxy answers for one [[terminal]] or more");
     }
@@ -179,6 +189,7 @@ pub(super) fn read(root: &mut Section<'_>) -> Option<PrivateConfig> {
         idle,
         grace,
         bearers,
+        ipsec,
         public_proxies,
         subscriptions,
     })
@@ -250,7 +261,9 @@ fn read_subscription(
                         encrypted end to end: take `bare` away, or the level";
             service.wrong("bare", cure);
         }
-        let target = address.map(|address| ServiceTarget { address, proxy_protocol, bare, grant });
+        let tunnel = service.text("tunnel").unwrap_or_default();
+        let target =
+            address.map(|address| ServiceTarget { address, proxy_protocol, bare, grant, tunnel });
         if let Some(target) = target
             && services.insert(id, target).is_some()
         {

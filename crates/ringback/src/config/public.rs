@@ -11,6 +11,7 @@ use ringback_bearer::Bearer;
 use super::bearer;
 use super::budget::{self, BudgetConfig};
 use super::directory::{self, Defaults, Directory};
+use super::ipsec::{self, IpsecConfig};
 use super::responder::{self, ResponderConfig};
 use super::section::Section;
 use crate::keyring::{Contents, Keyring};
@@ -49,6 +50,8 @@ pub struct PublicConfig {
     pub budget: BudgetConfig,
     /// The phone book.
     pub directory: Arc<Directory>,
+    /// IPsec, if any service is reached over it.
+    pub ipsec: Option<IpsecConfig>,
     /// DNS, if this process answers it.
     pub responder: Option<ResponderConfig>,
 }
@@ -81,6 +84,11 @@ pub(super) fn read(root: &mut Section<'_>) -> Option<PublicConfig> {
     let tls_port = base.as_ref().and_then(|it| it.tls.first()).map_or(443, SocketAddr::port);
     let responder = responder::read(root, &names, tls_port).flatten();
 
+    let ipsec = ipsec::read(root, Some(&state));
+    if ipsec.is_none() && directory.wants_ipsec() {
+        root.wrong("ipsec", ipsec::WANTED);
+    }
+
     let base = base?;
     check_listeners(root, &base, &directory);
     Some(PublicConfig {
@@ -98,6 +106,7 @@ pub(super) fn read(root: &mut Section<'_>) -> Option<PublicConfig> {
         bearers,
         budget,
         directory: Arc::new(directory),
+        ipsec,
         responder,
     })
 }

@@ -95,6 +95,7 @@ pub(super) fn http_status(refusal: Refusal) -> &'static str {
         Refusal::Busy
         | Refusal::Unringable
         | Refusal::Stopping
+        | Refusal::NoTunnel
         | Refusal::NotEnrolled
         | Refusal::Overspent(
             Budget::Terminal | Budget::Tenant | Budget::Money | Budget::Breaker,
@@ -148,6 +149,7 @@ fn tls_alert(refusal: Refusal) -> u8 {
         | Refusal::NoService
         | Refusal::Unringable
         | Refusal::Stopping
+        | Refusal::NoTunnel
         | Refusal::NotEnrolled
         | Refusal::Overspent(..) => 80, // internal_error
     }
@@ -180,9 +182,9 @@ fn socks_code(refusal: Refusal) -> u8 {
         | Refusal::EndToEndOnly
         | Refusal::NotGranted
         | Refusal::NoOwnRing => 0x02, // not allowed
-        Refusal::Unringable | Refusal::NotEnrolled => 0x03, // network unreachable
-        Refusal::Unknown | Refusal::TerminalUnreachable => 0x04, // host unreachable
-        Refusal::TerminalRefused => 0x05,                   // connection refused
+        Refusal::Unringable | Refusal::NoTunnel | Refusal::NotEnrolled => 0x03, // network unreachable
+        Refusal::Unknown | Refusal::TerminalUnreachable => 0x04,                // host unreachable
+        Refusal::TerminalRefused => 0x05, // connection refused
         Refusal::NoAnswer | Refusal::TerminalSilent => 0x06, // TTL expired
     }
 }

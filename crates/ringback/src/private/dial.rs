@@ -6,7 +6,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use ringback_proto::access_request::Kid;
+use ringback_proto::access_request::{Kid, Protocol};
 use ringback_proto::dialer::{Allowed, DialId, DialOutcome, Event, Over, Verified};
 use ringback_proto::hello::{
     self, Answer, Caller, Hello, Outcome, SessionId, ToPrivate, ToPublic, confirm_private,
@@ -22,7 +22,8 @@ use tracing::{debug, error, info, warn};
 use super::inner::{self, Wanted};
 use super::inside::inside;
 use super::{House, ring_heard};
-use crate::config::{Nat64, ServiceTarget};
+use crate::config::{Nat64, PublicProxy, ServiceTarget};
+use crate::ipsec::Fault;
 use crate::keys::KeyFault;
 use crate::limits::{
     ANSWER_PATIENCE, DIAL_PATIENCE, HELLO_PATIENCE, NAT64_PATIENCE, SAY_PATIENCE, SERVICE_PATIENCE,
@@ -79,9 +80,10 @@ async fn obey(house: &House, dial: DialId, verified: &Verified) {
         };
         let (service, tunnel) = both(address).await;
         let answered = match tunnel {
-            Ok(talk) => {
+            Ok((talk, lacking)) => {
                 let bare = service.as_ref().is_ok_and(|(_, target)| target.bare);
-                converse(verified, talk, service.as_ref().err().copied(), bare).await
+                let failed = lacking.or(service.as_ref().err().copied());
+                converse(verified, talk, failed, bare).await
             }
             Err(outcome) => Err(outcome),
         };
@@ -114,13 +116,39 @@ async fn prove(house: &House, kid: Kid) {
     }
 }
 
-/// Steps G and H as far as TLS: a tunnel to the public proxy that the signal names.
+/// Steps G and H as far as the hello: a tunnel to the public proxy that the signal names. Where it may
+/// be IPsec only and there is no way for that, a TLS tunnel that can carry this news and nothing else.
 async fn reach(
     house: &House,
     verified: &Verified,
     address: SocketAddr,
-) -> Result<Talk, DialOutcome> {
+) -> Result<(Talk, Option<Outcome>), DialOutcome> {
     let proxy = house.tables().public_proxy(verified.allowed()).ok_or(DialOutcome::Refused)?;
+    let tunnel = verified.tunnel();
+    if tunnel.permits(Protocol::Ipsec) {
+        let dialed = match &house.ipsec {
+            Some(ipsec) => ipsec.dial(verified.keys(), &proxy.public_key, address).await,
+            None => Err(Fault::Down),
+        };
+        match dialed {
+            Ok(tunnel) => return Ok((Talk::new(tunnel.into()), None)),
+            Err(fault) => {
+                let fault = format!("{:#}", anyhow::Error::from(fault));
+                let instead = if tunnel.permits(Protocol::Tls) { "TLS instead" } else { "refused" };
+                warn!(public_proxy = proxy.name, fault, instead, "RB-IPSEC: no IPsec tunnel");
+            }
+        }
+    }
+    let lacking = (!tunnel.permits(Protocol::Tls)).then_some(Outcome::NoTunnel);
+    Ok((reach_by_tls(house, &proxy, address).await?, lacking))
+}
+
+/// The same by TLS.
+async fn reach_by_tls(
+    house: &House,
+    proxy: &PublicProxy,
+    address: SocketAddr,
+) -> Result<Talk, DialOutcome> {
     let stream = match timeout(DIAL_PATIENCE, TcpStream::connect(address)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(fault)) => {
@@ -155,6 +183,7 @@ async fn converse(
     let keys = verified.keys();
     let exporter = talk.tunnel().exporter(&keys.sid);
     let outcome = failed.unwrap_or(Outcome::Connected);
+    let bare = bare && outcome == Outcome::Connected && talk.tunnel().may_be_passed();
     let hello = Hello { sid: keys.sid, mac: confirm_private(keys, &exporter), outcome, bare };
     let exchanged = timeout(ANSWER_PATIENCE, async {
         talk.say(&hello.encode()).await?;
@@ -192,8 +221,9 @@ async fn stand_by(
         match frame {
             ToPrivate::Bound { session, bare, caller } => {
                 // Connected when anybody was welcome; the tables may have been reloaded since.
+                let permitted = verified.tunnel().permits(talk.tunnel().protocol());
                 let welcome = |(_, target): &(TcpStream, ServiceTarget)| {
-                    welcomes(house, verified) && (target.bare || !bare)
+                    permitted && welcomes(house, verified) && (target.bare || !bare)
                 };
                 let Some((stream, target)) = service.take().filter(welcome) else {
                     return Err(io::Error::other("bound without a connected, unguarded service"));
@@ -203,7 +233,8 @@ async fn stand_by(
                 talk = Box::pin(serve(house, verified, joined, session, &caller)).await?;
             }
             ToPrivate::Open { session, bare, caller, service } => {
-                let target = match granted(house, verified, service, &caller) {
+                let protocol = talk.tunnel().protocol();
+                let target = match granted(house, verified, (service, protocol), &caller) {
                     Ok(target) => target,
                     Err(outcome) => {
                         say_opened(&mut talk, outcome, false).await?;
@@ -211,7 +242,7 @@ async fn stand_by(
                     }
                 };
                 // Our own table decides; without it, what was asked for is sealed all the same.
-                let bare = bare && target.bare;
+                let bare = bare && target.bare && talk.tunnel().may_be_passed();
                 if let Some(end_to_end) = &target.grant.end_to_end {
                     say_opened(&mut talk, Outcome::Connected, bare).await?;
                     let caller = Caller { identity: None, ..caller };
@@ -297,10 +328,14 @@ fn welcomes(house: &House, verified: &Verified) -> bool {
 fn granted(
     house: &House,
     verified: &Verified,
-    service: ServiceId,
+    (service, protocol): (ServiceId, Protocol),
     caller: &Caller,
 ) -> Result<ServiceTarget, Outcome> {
     let target = house.tables().service(verified.kid(), service).ok_or(Outcome::UnknownService)?;
+    if !target.tunnel.permits(protocol) {
+        debug!(kid = %verified.kid(), %service, ?protocol, "not granted over such a tunnel");
+        return Err(Outcome::NoTunnel);
+    }
     if !target.grant.admits(caller) {
         debug!(kid = %verified.kid(), %service, level = %caller.level, "not granted");
         return Err(Outcome::NotGranted);

@@ -61,11 +61,7 @@ pub(super) async fn serve(
 }
 
 /// The inner handshake, steps E and F, and the word on them.
-async fn begin(
-    house: &House,
-    framed: Framed,
-    wanted: &Wanted<'_>,
-) -> io::Result<Begun> {
+async fn begin(house: &House, framed: Framed, wanted: &Wanted<'_>) -> io::Result<Begun> {
     let EndToEnd { server_name, clients } = wanted.end_to_end;
     let accepted = inner::accept(framed, &house.identity, server_name, clients).await;
     let (mut inner, identity) = match accepted {

@@ -111,6 +111,7 @@ async fn hold(house: Arc<House>, from: SocketAddr, guest: Guest, session: Sessio
         session,
         terminal: wish.terminal.terminal.clone(),
         service: wish.service.id,
+        through: wish.service.tunnel,
         admitted: admitted.clone(),
         rings_itself: rings_itself.is_some(),
     };
@@ -301,7 +302,7 @@ async fn begin_session(
 mod tests {
     use std::time::Duration;
 
-    use ringback_proto::access_request::{Kid, SessionKeys, Sid};
+    use ringback_proto::access_request::{Kid, Protocol as Through, SessionKeys, Sid};
     use ringback_proto::gate::{Shown, Source, admit};
     use ringback_proto::hello::{Hello, Outcome, confirm_private};
     use ringback_proto::secret::Secret;
@@ -370,6 +371,7 @@ mod tests {
             session: SessionId(1),
             terminal: Arc::new(terminal),
             service: ServiceId(0),
+            through: Default::default(),
             admitted: admit(Level::Open, Shown::Nothing, Source::of([192, 0, 2, 7].into()))
                 .expect("open to all"),
             rings_itself: false,
@@ -386,7 +388,10 @@ mod tests {
         let mac = confirm_private(&keys, &exporter);
         board.handle_event(Event::Sealed { ring, keys }, now);
         let hello = Hello { sid, mac, outcome: Outcome::Connected, bare: false };
-        board.handle_event(Event::HelloHeard { tunnel: TUNNEL, peer, hello, exporter }, now);
+        board.handle_event(
+            Event::HelloHeard { tunnel: TUNNEL, protocol: Through::Tls, peer, hello, exporter },
+            now,
+        );
         let commands = std::iter::from_fn(|| board.poll_command());
         let splice = commands.filter_map(|it| match it {
             Command::Splice { paired, .. } => Some(paired),

@@ -272,6 +272,7 @@ mod tests {
             bare: false,
             tls_end: None,
             access: Access { level, clients, ..Access::open() },
+            tunnel: Default::default(),
         }
     }
 }

@@ -228,6 +228,7 @@ pub(super) mod tests {
             forwarded: false,
             bare: false,
             access,
+            tunnel: Default::default(),
         };
         let psk = Secret::new([2; 32]);
         ListedTerminal {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use ringback_proto::access_request::{Kid, Purpose, SealingKey};
+use ringback_proto::access_request::{Kid, Purpose, SealingKey, TunnelType};
 use ringback_proto::budget::Charge;
 use ringback_proto::enrolment::Word;
 use ringback_proto::gate::Source;
@@ -143,7 +143,7 @@ impl Role {
     /// Seals a probe and sends it by the first route.
     pub(super) fn probe(&mut self, ring: RingId, kid: Kid, ttl_seconds: u16) {
         let signaled = Signaled { ring, kid, place: 0, ttl_seconds, told: None };
-        match self.signal(signaled, Purpose::Probe, ServiceId(0)) {
+        match self.signal(signaled, Purpose::Probe, (ServiceId(0), TunnelType::Tls)) {
             Ok(()) => {
                 info!(%kid, "a terminal is rung to prove its route");
                 tell(self.changing.proving.get(&kid).and_then(Option::as_ref), Word::Rung);
@@ -171,7 +171,7 @@ impl Role {
         &mut self,
         signaled: Signaled,
         purpose: Purpose,
-        service: ServiceId,
+        (service, through): (ServiceId, TunnelType),
     ) -> anyhow::Result<()> {
         let Signaled { ring, kid, place, ttl_seconds, told } = signaled;
         let terminal = self.by_kid.get(&kid).context("no such key in the directory")?.clone();
@@ -185,12 +185,14 @@ impl Role {
         };
         let paid = self.purse.pay(&charge)?;
         let wanted = (purpose, service, ttl_seconds);
-        let (signal, keys) = self.seal(&terminal, &route.named, wanted)?;
+        let (signal, keys) = self.seal(&terminal, &route.named, wanted, through)?;
+        let whose = (&keys, &terminal.terminal.private_proxy);
+        let ready = self.awaits(ring, through, whose, ttl_seconds);
         self.switchboard.handle_event(Event::Sealed { ring, keys }, clock::now());
         if let Some(told) = &told {
             trying::tell_rung(told, &terminal, (place, service), ttl_seconds);
         }
-        self.transmit(route, &signal, (ring, ttl_seconds), &paid, told)
+        self.transmit(route, &signal, (ring, ttl_seconds), &paid, ready, told)
     }
 
     /// Takes in what has come of a proof, unless it was given up before.

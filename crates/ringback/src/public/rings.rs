@@ -22,6 +22,7 @@ use ringback_proto::terminal::{Callee, ServiceId};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, info, warn};
 
+use super::awaiting::{Ready, Sending};
 use super::purse::{Paid, Unpaid};
 use super::{Happening, Role, Verdict, trying};
 use crate::config::{ListedTerminal, Route};
@@ -32,6 +33,7 @@ use crate::{clock, keys, telemetry};
 pub(super) struct Wanted {
     pub(super) ring: RingId,
     pub(super) service: ServiceId,
+    pub(super) through: TunnelType,
     pub(super) over: Over,
     pub(super) session: Option<SessionId>,
     pub(super) attempt: usize,
@@ -62,29 +64,33 @@ impl Role {
             Over::Client(client) => &self.errand_of(client)?.clone(),
         };
         let ttl_seconds = wanted.ttl_seconds;
+        let through = self.asked(wanted.through);
         let access = (Purpose::Access, wanted.service, ttl_seconds);
-        let (signal, session_keys) = self.seal(&terminal, named, access)?;
+        let (signal, session_keys) = self.seal(&terminal, named, access, through)?;
         let id = session_keys.sid.signal_id();
+        let whose = (&session_keys, &terminal.terminal.private_proxy);
+        let ready = self.awaits(wanted.ring, through, whose, ttl_seconds);
         let event = Event::Sealed { ring: wanted.ring, keys: session_keys };
         self.switchboard.handle_event(event, clock::now());
         let over = match wanted.over {
             Over::Route(place) => {
                 let route = terminal.routes.get(place).context("no such route")?;
                 let paid = paid.context("an unpaid ring")?;
-                self.transmit(route, &signal, (wanted.ring, ttl_seconds), &paid, None)?;
+                self.transmit(route, &signal, (wanted.ring, ttl_seconds), &paid, ready, None)?;
                 route.bearer.as_str()
             }
             Over::Tunnel { tunnel, spare } => {
                 let octets = signal.octets().to_vec();
                 let frame = if spare { ToPrivate::Spare(octets) } else { ToPrivate::Ring(octets) };
-                self.say(tunnel, &frame);
+                self.send_when(ready, Sending::Tunnel(tunnel, frame));
                 "standby"
             }
             Over::Client(client) => {
                 let paid = paid.context("an uncounted ring")?;
                 let valid_for = Duration::from_secs(ttl_seconds.into());
                 let errand = Errand { to: named.clone(), valid_for, signal };
-                self.hand_out(client, errand, &paid)?;
+                let sending = Sending::Client(wanted.ring, client, errand, paid);
+                self.send_when(ready, sending);
                 "client"
             }
         };
@@ -115,11 +121,12 @@ impl Role {
         terminal: &ListedTerminal,
         named: &Callee,
         (purpose, service, ttl_seconds): (Purpose, ServiceId, u16),
+        tunnel: TunnelType,
     ) -> anyhow::Result<(Signal, SessionKeys)> {
         let unix_seconds = clock::unix_seconds();
         let request = AccessRequest {
             purpose,
-            tunnel: TunnelType::Tls,
+            tunnel,
             seq: self.sequences.next(terminal.key.kid, unix_seconds)?,
             issued: u32::try_from(unix_seconds).context("the clock is wrong")?,
             ttl_seconds,
@@ -139,7 +146,12 @@ impl Role {
 
     /// Hands a signal that is counted to the client that sends it by itself. Whoever does not take
     /// them leaves room for its own fate.
-    fn hand_out(&self, client: ClientId, errand: Errand, _paid: &Paid) -> anyhow::Result<()> {
+    pub(super) fn hand_out(
+        &self,
+        client: ClientId,
+        errand: Errand,
+        _paid: &Paid,
+    ) -> anyhow::Result<()> {
         let held = self.clients.get(&client).context("the client has gone")?;
         if held.verdicts.capacity() <= 1 {
             anyhow::bail!("the client does not take its signals");
@@ -155,9 +167,10 @@ impl Role {
         signal: &Signal,
         (ring, ttl_seconds): (RingId, u16),
         _paid: &Paid,
+        mut ready: Option<Ready>,
         told: Option<mpsc::Sender<Said>>,
     ) -> anyhow::Result<()> {
-        let transmitter = self.transmitters.get(&route.bearer).context("no such bearer")?;
+        let transmitter = self.transmitters.get(&route.bearer).context("no such bearer")?.clone();
         let body = if route.binary {
             Body::Binary(signal.octets().to_vec())
         } else {
@@ -165,9 +178,17 @@ impl Role {
         };
         let valid_for = Duration::from_secs(ttl_seconds.into());
         let to = route.to.clone();
-        let mut submission = transmitter.ring(Message { to, body, valid_for });
+        let mut message = Some(Message { to, body, valid_for });
+        let mut submission = None;
         let story = async move || {
-            let step = submission.next().await;
+            if let Some(message) = message.take() {
+                // Nobody is rung whose session is not awaited.
+                if let Some(ready) = ready.take() {
+                    ready.await.ok()?;
+                }
+                submission = Some(transmitter.ring(message));
+            }
+            let step = submission.as_mut()?.next().await;
             if let (Some(told), Some(step)) = (&told, &step) {
                 trying::tell_delivery(told, step);
             }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringback_bearer::{Delivery, Failure};
-use ringback_proto::access_request::{Kid, Purpose};
+use ringback_proto::access_request::{Kid, Purpose, TunnelType};
 use ringback_proto::hello::Outcome;
 use ringback_proto::refusal::Refusal;
 use ringback_proto::switchboard::{Event, RingId};
@@ -59,7 +59,7 @@ impl Role {
     pub(super) fn wish(&mut self, wish: Wish) {
         let Wish { terminal, route, service, owner, told } = wish;
         let begun = self.begin_trial(&terminal, route.as_deref(), service.map(ServiceId));
-        let (terminal, route, service) = match begun {
+        let (terminal, route, (service, through)) = match begun {
             Ok(begun) => begun,
             Err(failed) => {
                 info!(code = failed.code, "a route was not tried");
@@ -69,7 +69,8 @@ impl Role {
         let trial = Trial { owner: Some(owner), told, rang: None };
         self.trials.under_way.insert(terminal.key.kid, trial);
         let terminal = terminal.terminal.clone();
-        self.switchboard.handle_event(Event::Try { terminal, route, service }, clock::now());
+        self.switchboard
+            .handle_event(Event::Try { terminal, route, service, through }, clock::now());
     }
 
     fn begin_trial(
@@ -77,14 +78,18 @@ impl Role {
         name: &str,
         route: Option<&str>,
         service: Option<ServiceId>,
-    ) -> Result<(Arc<ListedTerminal>, usize, ServiceId), Failed> {
+    ) -> Result<(Arc<ListedTerminal>, usize, (ServiceId, TunnelType)), Failed> {
         let directory = self.house.directory();
         let name = TerminalName::parse(name).map_err(|_| Refusal::Unknown)?;
         let terminal = directory.find(&name).ok_or_else(|| directory.missing(&name))?;
         let route = route_of(terminal, route)?;
-        let listed = |it: &ServiceId| terminal.services.iter().any(|known| known.id == *it);
-        let service = service.or_else(|| terminal.services.first().map(|it| it.id));
-        let service = service.filter(listed).ok_or(Refusal::NoService)?;
+        let mut listed = terminal.services.iter();
+        let listed = listed.find(|it| service.is_none_or(|wanted| it.id == wanted));
+        let listed = listed.ok_or(Refusal::NoService)?;
+        let service = (listed.id, listed.tunnel);
+        if listed.tunnel == TunnelType::Ipsec && !self.has_ipsec() {
+            return Err(Refusal::NoTunnel.into());
+        }
         let kid = terminal.key.kid;
         if self.trials.under_way.contains_key(&kid) || self.changing.is_proving(kid) {
             let title = "The terminal is being rung for a trial already.";
@@ -102,14 +107,15 @@ impl Role {
         &mut self,
         ring: RingId,
         kid: Kid,
-        (place, service): (usize, ServiceId),
+        (place, service, through): (usize, ServiceId, TunnelType),
         ttl_seconds: u16,
     ) {
+        let through = self.asked(through);
         let Some(trial) = self.trials.under_way.get_mut(&kid) else { return };
         let Some(_owner) = trial.owner.take() else { return };
         let told = trial.told.clone();
         let signaled = Signaled { ring, kid, place, ttl_seconds, told: Some(told.clone()) };
-        if let Err(fault) = self.signal(signaled, Purpose::Access, service) {
+        if let Err(fault) = self.signal(signaled, Purpose::Access, (service, through)) {
             let failed = match fault.downcast_ref() {
                 Some(Unpaid::Denied(it)) => Refusal::Overspent(it.budget, it.wait).into(),
                 Some(Unpaid::Unwritten(_)) | None => {

@@ -32,8 +32,8 @@ pub(super) async fn serve(house: Arc<House>, stream: TcpStream, from: SocketAddr
         () = place.lost() => return debug!(%from, "no tunnel: its place was needed"),
         () = house.stop.cancelled() => return,
     };
-    let (talk, hello, exporter) = match greeted {
-        Ok(Ok(Greeted::DialBack(talk, hello, exporter))) => (talk, hello, exporter),
+    let greeting = match greeted {
+        Ok(Ok(Greeted::DialBack(greeting))) => greeting,
         Ok(Ok(Greeted::Client(tunnel, request))) => {
             return keyed::serve(house, tunnel, request, from, place).await;
         }
@@ -43,16 +43,33 @@ pub(super) async fn serve(house: Arc<House>, stream: TcpStream, from: SocketAddr
         Ok(Err(fault)) => return debug!(%from, %fault, "no tunnel"),
         Err(_) => return debug!(%from, "no tunnel: no whole hello in time"),
     };
+    // Told before the place is given up, so that whoever is let in is counted all the time.
+    let Some(begun) = tell(&house, greeting).await else { return };
+    drop(place);
+    follow(&house, begun).await;
+}
+
+/// Serves a tunnel that has said a whole hello where no stranger comes to.
+pub(super) async fn admit(house: Arc<House>, greeting: Greeting) {
+    if let Some(begun) = tell(&house, greeting).await {
+        follow(&house, begun).await;
+    }
+}
+
+/// A tunnel that the switchboard knows of, with its first signal, and whether it offers to carry that
+/// signal's session bare.
+type Begun = ((TunnelId, Option<SignalId>, bool), Talk, mpsc::Receiver<Order>);
+
+async fn tell(house: &House, greeting: Greeting) -> Option<Begun> {
+    let Greeting { talk, hello, exporter } = greeting;
     let tunnel = TunnelId(house.ids.fetch_add(1, Ordering::Relaxed));
     let (signal, offers) = (hello.sid.signal_id(), hello.bare);
     let (orders, ordered) = mpsc::channel(ORDERS);
-    let event = Event::HelloHeard { tunnel, peer: *talk.tunnel().peer(), hello, exporter };
+    let (protocol, peer) = (talk.tunnel().protocol(), *talk.tunnel().peer());
+    let event = Event::HelloHeard { tunnel, protocol, peer, hello, exporter };
     let happening = Happening::TunnelArrived { event, tunnel, orders };
-    if house.happenings.send(happening).await.is_err() {
-        return;
-    }
-    drop(place);
-    follow(&house, tunnel, talk, ordered, (Some(signal), offers)).await;
+    house.happenings.send(happening).await.ok()?;
+    Some(((tunnel, Some(signal), offers), talk, ordered))
 }
 
 /// Has a tunnel whose session has ended wait for orders again.
@@ -62,18 +79,12 @@ pub(super) async fn resume(house: &Arc<House>, event: Event, tunnel: TunnelId, t
     // Without a role nobody orders anything any more, which ends the tunnel.
     let _ = house.happenings.send(back).await;
     let staff = house.clone();
-    let standing = async move { follow(&staff, tunnel, talk, ordered, (None, false)).await };
+    let standing = async move { follow(&staff, ((tunnel, None, false), talk, ordered)).await };
     house.tasks.spawn(standing);
 }
 
 /// Obeys orders, and tells if that ends the tunnel.
-async fn follow(
-    house: &House,
-    tunnel: TunnelId,
-    talk: Talk,
-    orders: mpsc::Receiver<Order>,
-    (signal, offers): (Option<SignalId>, bool),
-) {
+async fn follow(house: &House, ((tunnel, signal, offers), talk, orders): Begun) {
     match obey(house, (tunnel, signal, offers), talk, orders).await {
         Ok(Left::HandedOver) => return,
         Ok(Left::Ended) => {}
@@ -93,31 +104,46 @@ enum Left {
 /// Who has come, once it has said what it must say first.
 enum Greeted {
     /// A private proxy, with its hello and what the exporter yields for it.
-    DialBack(Talk, Hello, [u8; 32]),
+    DialBack(Greeting),
     /// A client, with its request.
     Client(Tunnel, Request),
     /// A private proxy that has a code to redeem.
     Enrolment(Tunnel),
 }
 
+/// A tunnel that has said its hello.
+#[derive(Debug)]
+pub(super) struct Greeting {
+    talk: Talk,
+    hello: Hello,
+    /// What the exporter yields for it.
+    exporter: [u8; 32],
+}
+
+impl Greeting {
+    /// Hears the hello; whether it is true is not looked at.
+    pub(super) async fn hear(tunnel: Tunnel) -> io::Result<Self> {
+        let mut talk = Talk::new(tunnel);
+        let hello = Hello::decode(&talk.exactly().await?)
+            .map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault))?;
+        let exporter = talk.tunnel().exporter(&hello.sid);
+        Ok(Self { talk, hello, exporter })
+    }
+}
+
 async fn greet(house: &House, stream: TcpStream) -> io::Result<Greeted> {
     let (asks, tunnel) = house.acceptor.accept(stream).await.map_err(io::Error::other)?;
-    let mut talk = Talk::new(tunnel);
     match asks {
-        Asks::DialBack => {
-            let hello = Hello::decode(&talk.exactly().await?)
-                .map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault))?;
-            let exporter = talk.tunnel().exporter(&hello.sid);
-            Ok(Greeted::DialBack(talk, hello, exporter))
-        }
+        Asks::DialBack => Ok(Greeted::DialBack(Greeting::hear(tunnel).await?)),
         Asks::Client => {
+            let mut talk = Talk::new(tunnel);
             let request = talk.frame(Request::decode).await?;
             match talk.into_parts() {
                 (tunnel, heard) if heard.is_empty() => Ok(Greeted::Client(tunnel, request)),
                 _ => Err(io::Error::other("a client that does not wait for a reply")),
             }
         }
-        Asks::Enrolment => Ok(Greeted::Enrolment(talk.into_parts().0)),
+        Asks::Enrolment => Ok(Greeted::Enrolment(tunnel)),
     }
 }
 

@@ -106,7 +106,7 @@ impl Framed {
             return Poll::Ready(Ok(&self.heard));
         }
         let come = ready!(match bare {
-            true => self.tunnel.poll_fill_bare(cx),
+            true => self.tunnel.passed()?.poll_fill(cx),
             false => self.tunnel.poll_fill(cx),
         })?;
         if come.is_empty() {
@@ -120,9 +120,9 @@ impl Framed {
             self.heard.drain(..octets);
             return;
         }
-        match bare {
-            true => self.tunnel.consume_bare(octets),
-            false => self.tunnel.consume(octets),
+        match (bare, self.tunnel.passed()) {
+            (true, Ok(records)) => records.consume(octets),
+            (true, Err(_)) | (false, _) => self.tunnel.consume(octets),
         }
     }
 
@@ -164,15 +164,11 @@ impl Framed {
     }
 
     /// Writes the frame's head and what the frame still needs of these octets, past TLS.
-    fn poll_write_bare(
-        &mut self,
-        cx: &mut Context<'_>,
-        octets: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write_bare(&mut self, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
         loop {
             let rest = &octets[..octets.len().min(self.writing.owed)];
             let head = &self.writing.head[self.writing.gone..];
-            let socket = self.tunnel.socket_mut();
+            let socket = self.tunnel.passed()?.stream_mut();
             let gone = ready!(match head {
                 [] => Pin::new(socket).poll_write(cx, rest),
                 _ => Pin::new(socket)
@@ -231,7 +227,7 @@ impl Framed {
     /// to move.
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.reading.come < HEAD_OCTETS {
-            let socket = self.tunnel.socket();
+            let socket = self.tunnel.passed()?.stream();
             ready!(socket.poll_read_ready(cx))?;
             let mut head = [0; HEAD_OCTETS];
             let room = &mut head[self.reading.come..];
@@ -251,10 +247,12 @@ impl Framed {
     /// Sends the frame's head, whose octets follow at once.
     fn poll_announce(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.writing.gone < HEAD_OCTETS {
-            let (socket, head) = (self.tunnel.socket(), &self.writing.head[self.writing.gone..]);
+            let socket = self.tunnel.passed()?.stream();
+            let head = &self.writing.head[self.writing.gone..];
             ready!(socket.poll_write_ready(cx))?;
             let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
-            let sent = socket.try_io(Interest::WRITABLE, || Ok(rustix::net::send(socket, head, flags)?));
+            let sent =
+                socket.try_io(Interest::WRITABLE, || Ok(rustix::net::send(socket, head, flags)?));
             match sent {
                 Ok(octets) => self.writing.gone += octets,
                 Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => {}
@@ -338,7 +336,7 @@ impl Leg for Framed {
         if self.reading.left == 0 {
             return Poll::Ready(Ok(0));
         }
-        let octets = ready!(pipe.poll_fill(cx, self.tunnel.socket(), self.reading.left))?;
+        let octets = ready!(pipe.poll_fill(cx, self.tunnel.passed()?.stream(), self.reading.left))?;
         if octets == 0 {
             return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
         }
@@ -351,7 +349,8 @@ impl Leg for Framed {
             self.writing.begin(pipe.held().min(SESSION_FRAME_OCTETS));
         }
         ready!(self.poll_announce(cx))?;
-        let octets = ready!(pipe.poll_empty(cx, self.tunnel.socket(), self.writing.owed))?;
+        let octets =
+            ready!(pipe.poll_empty(cx, self.tunnel.passed()?.stream(), self.writing.owed))?;
         self.writing.carry(octets);
         Poll::Ready(Ok(octets))
     }

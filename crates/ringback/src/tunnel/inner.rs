@@ -23,8 +23,8 @@ use rustls::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
-use super::tls::{Anyone, Only, provider};
 use super::Identity;
+use super::tls::{Anyone, Only, provider};
 use crate::splice::Leg;
 
 /// How the inner protocol is called in its handshake (RFC 7301).

@@ -203,9 +203,8 @@ mod tests {
                     }
                     let mut rest = Vec::new();
                     while rest.len() < 6 {
-                        let filled = std::future::poll_fn(|cx| {
-                            records.poll_fill(cx).map_ok(<[u8]>::to_vec)
-                        });
+                        let filled =
+                            std::future::poll_fn(|cx| records.poll_fill(cx).map_ok(<[u8]>::to_vec));
                         let filled = filled.await.unwrap();
                         records.consume(filled.len());
                         rest.extend(filled);

@@ -192,7 +192,7 @@ impl Field {
             "operator" | "gateway" => &self.lab.smsc,
             "impostor" => &self.lab.client,
             "private" => &self.lab.private,
-            "public" => &self.lab.public,
+            "public" | "tap" => &self.lab.public,
             "responder" => &self.lab.dns,
             _ => &self.lab.terminal.host,
         }

@@ -8,8 +8,8 @@ use ringback::splice::How;
 use ringback_proto::frame;
 use ringback_proto::hello::{ToPrivate, ToPublic};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::task::JoinSet;
 
 use crate::chance::Chance;
@@ -67,12 +67,8 @@ async fn exchange(
         to_terminal.write_all(down).await.unwrap();
         to_terminal.shutdown().await.unwrap();
     };
-    let ((), (), one, other) = tokio::join!(
-        ups,
-        downs,
-        from_terminal.read_to_end(above),
-        from_client.read_to_end(below)
-    );
+    let ((), (), one, other) =
+        tokio::join!(ups, downs, from_terminal.read_to_end(above), from_client.read_to_end(below));
     assert!(one.is_ok() && other.is_ok(), "{what}: cut");
     assert!(heard[0] == up && heard[1] == down, "{what}: other octets");
     assert!(chain.ended().await.iter().all(|it| it.how == How::Clean), "{what}");
@@ -108,13 +104,10 @@ enum Mischief {
 
 #[tokio::test]
 async fn who_is_on_the_path_of_a_bare_session_can_alter_it_and_cut_it_but_not_end_it() {
-    use Mischief::{
-        Alter, EndEarly, EndEarlyAndCut, Forge, Lengthen, None, Repeat, Shorten, Skip,
-    };
+    use Mischief::{Alter, EndEarly, EndEarlyAndCut, Forge, Lengthen, None, Repeat, Shorten, Skip};
     let proxies = Proxies::new();
     let said = [vec![7; 1_000], vec![8; 1_000]];
-    for mischief in
-        [None, Alter, Shorten, Lengthen, Skip, Repeat, EndEarly, EndEarlyAndCut, Forge]
+    for mischief in [None, Alter, Shorten, Lengthen, Skip, Repeat, EndEarly, EndEarlyAndCut, Forge]
     {
         let begun = Arc::new(AtomicBool::new(false));
         let ((dialed, far), (near, accepted)) = (pair().await, pair().await);
@@ -152,9 +145,7 @@ async fn attack(
     mischief: Mischief,
     begun: Arc<AtomicBool>,
 ) -> Option<()> {
-    use Mischief::{
-        Alter, EndEarly, EndEarlyAndCut, Forge, Lengthen, None, Repeat, Shorten, Skip,
-    };
+    use Mischief::{Alter, EndEarly, EndEarlyAndCut, Forge, Lengthen, None, Repeat, Shorten, Skip};
     // A record's kind is never the first octet of a frame's head.
     let mut head = [0; 4];
     loop {

@@ -31,8 +31,9 @@ async fn a_cut_stream_never_looks_complete() {
         let at = chance.below(octets.len() as u64 + 1) as usize;
         let cut = [Cut::Nobody, Cut::Sender, Cut::Path, Cut::Proxies][chance.below(4) as usize];
         let (upwards, bare) = (chance.below(2) == 0, chance.below(2) == 0);
-        let what =
-            format!("seed {SEED:#x}, transfer {transfer}, {cut:?} at {at}, up {upwards}, bare {bare}");
+        let what = format!(
+            "seed {SEED:#x}, transfer {transfer}, {cut:?} at {at}, up {upwards}, bare {bare}"
+        );
 
         let mut received = Vec::new();
         match carry(&proxies, &octets, at, cut, (upwards, bare), &mut received).await {

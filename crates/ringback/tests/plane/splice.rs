@@ -68,7 +68,9 @@ async fn a_tunnel_that_ends_without_saying_so_resets_both_sides() {
     let (mut client, mut held) = pair().await;
     let mut splices = JoinSet::new();
     let mut public = framed(public, false);
-    splices.spawn(async move { splice(&mut held, &mut public, LONG, &Tally::default(), &Assumed).await });
+    splices.spawn(async move {
+        splice(&mut held, &mut public, LONG, &Tally::default(), &Assumed).await
+    });
     socket2::SockRef::from(private.socket()).shutdown(Shutdown::Write).unwrap();
     assert_reset(&mut client).await;
     assert_eq!(splices.join_next().await.unwrap().unwrap().how, How::Cut(Side::Terminal));
@@ -113,7 +115,9 @@ async fn what_does_not_move_for_the_idle_limit_is_reset() {
     let mut splices = JoinSet::new();
     tokio::time::pause();
     let start = tokio::time::Instant::now();
-    splices.spawn(async move { splice(&mut held, &mut connected, idle, &Tally::default(), &Assumed).await });
+    splices.spawn(async move {
+        splice(&mut held, &mut connected, idle, &Tally::default(), &Assumed).await
+    });
     // What moves after half the limit counts from there.
     tokio::time::sleep(idle / 2).await;
     client.write_all(b"x").await.unwrap();

@@ -283,6 +283,12 @@ impl Line {
         rung.withdraw(ring, ledger);
     }
 
+    /// Refuses whoever waits: no ring could bring the tunnel that all of them want.
+    pub(in crate::switchboard) fn no_tunnel(&mut self, ring: RingId, ledger: &mut Ledger) {
+        self.forget(ring, ledger);
+        self.refuse_queue(Refusal::NoTunnel, None, ledger);
+    }
+
     /// Takes a ring away, so that it is answered once.
     pub(super) fn consume(&mut self, ring: RingId, ledger: &mut Ledger) -> Option<Rung> {
         let rung = self.rings.remove(&ring)?;
@@ -341,6 +347,7 @@ impl Line {
             ring,
             kid: self.id.kid,
             service: rung.service,
+            through: self.id.through,
             over: rung.over,
             session,
             attempt,

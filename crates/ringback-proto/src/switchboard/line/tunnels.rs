@@ -26,7 +26,8 @@ impl Line {
     ) {
         let (tunnel, outcome) = (heard.tunnel, heard.hello.outcome);
         let keys = self.rings.get(&ring).and_then(|it| it.keys.as_ref());
-        let good = keys.and_then(|keys| {
+        let permitted = heard.is_permitted(self.id.through);
+        let good = keys.filter(|_| permitted).and_then(|keys| {
             let paired = Paired::check(keys, &self.terminal.private_proxy, &heard)?;
             Some((paired, hello::confirm_public(keys, &heard.exporter)))
         });
@@ -42,8 +43,10 @@ impl Line {
 
         let connected = outcome == Outcome::Connected;
         let refusal = Refusal::of(outcome);
+        // Without the line's own tunnel none of its services is reached, and this one carries nobody.
+        let useless = outcome == Outcome::NoTunnel;
         if let Some(refusal) = refusal {
-            self.refuse_queue(refusal, Some(rung.service), ledger);
+            self.refuse_queue(refusal, (!useless).then_some(rung.service), ledger);
         }
         let fits = |id: &&ClientId| {
             !connected || self.clients.get(id).is_some_and(|it| it.service == rung.service)
@@ -54,7 +57,7 @@ impl Line {
             Over::Route(_) | Over::Tunnel { .. } => None,
         };
         let client = sender.or_else(|| self.queue.iter().find(fits)).copied();
-        let kept = !connected && self.keeps(&heard.peer);
+        let kept = !connected && !useless && self.keeps(&heard.peer);
         if client.is_none() && refusal.is_none() && !kept {
             self.end_call(CallEnd::Answered, ledger);
             return ledger.commands.push_back(Command::Dismiss { tunnel, unproven: None });

@@ -1,0 +1,88 @@
+//! Stories of what services are reached over: no client is ever joined to a lesser tunnel.
+
+use ringback_proto::access_request::{Protocol, TunnelType};
+use ringback_proto::hello::Outcome;
+use ringback_proto::switchboard::{Event, RingId};
+
+use crate::story::{Story, lingering};
+
+const NOTHING: [&str; 0] = [];
+
+/// A story whose first client wants a service that is reached so.
+fn wanting(through: TunnelType) -> Story {
+    let mut story = lingering(0);
+    story.through = through;
+    story.arrives(1);
+    story
+}
+
+#[test]
+fn a_dial_back_over_what_the_signal_does_not_permit_is_dismissed_and_costs_the_ring_nothing() {
+    for (through, _) in TunnelType::ALL {
+        for protocol in [Protocol::Tls, Protocol::Ipsec] {
+            for outcome in [Outcome::Connected, Outcome::Refused, Outcome::NotTried] {
+                let mut story = wanting(through);
+                story.protocol = protocol;
+                let told = story.dials(10, 1, outcome);
+                if through.permits(protocol) {
+                    let accepted = told.iter().any(|it| it == "accept 10");
+                    assert!(accepted, "{through} over {protocol:?}: {told:?}");
+                    continue;
+                }
+                assert_eq!(told, ["dismiss 10 unproven"], "{through} over {protocol:?}");
+                // The right one is let in all the same.
+                story.protocol =
+                    if protocol == Protocol::Tls { Protocol::Ipsec } else { Protocol::Tls };
+                let told = story.dials(11, 1, outcome);
+                assert!(told.iter().any(|it| it == "accept 11"), "{told:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_standby_of_one_kind_serves_no_client_that_wants_another() {
+    for (kept, wanted) in [
+        (TunnelType::Tls, TunnelType::Ipsec),
+        (TunnelType::Tls, TunnelType::IpsecOrTls),
+        (TunnelType::IpsecOrTls, TunnelType::Ipsec),
+        (TunnelType::Ipsec, TunnelType::Tls),
+    ] {
+        let mut story = wanting(kept);
+        let over = if kept == TunnelType::Ipsec { Protocol::Ipsec } else { Protocol::Tls };
+        story.protocol = over;
+        assert_eq!(story.dials(10, 1, Outcome::NotTried).last().unwrap(), "open 10 for 1");
+        story.opened(10, Outcome::Refused);
+        story.through = wanted;
+        assert_eq!(
+            story.arrives(2),
+            ["ring 2 by route 0 #1 for 2"],
+            "{wanted} with a standby of {kept}"
+        );
+        story.through = kept;
+        assert_eq!(story.arrives(3), ["open 10 for 3"]);
+    }
+}
+
+#[test]
+fn that_there_can_be_no_tunnel_is_a_refusal_for_all_who_want_it_and_never_a_tunnel() {
+    for protocol in [Protocol::Tls, Protocol::Ipsec] {
+        let mut story = wanting(TunnelType::Ipsec);
+        story.arrives_for(2, 1);
+        story.protocol = protocol;
+        let told = story.dials(10, 1, Outcome::NoTunnel);
+        let refused = ["refuse 1 RB-NO-TUNNEL", "refuse 2 RB-NO-TUNNEL"];
+        assert_eq!(told, ["cancel 1", refused[0], refused[1], "accept 10", "close 10"]);
+        assert_eq!(story.until(400), NOTHING, "and nobody is rung again");
+    }
+}
+
+#[test]
+fn a_ring_whose_dial_back_cannot_be_awaited_is_a_refusal_for_all_who_want_it() {
+    let mut story = wanting(TunnelType::Ipsec);
+    story.arrives_for(2, 1);
+    let told = story.event(Event::NoTunnel { ring: RingId(1) });
+    assert_eq!(told, ["cancel 1", "refuse 1 RB-NO-TUNNEL", "refuse 2 RB-NO-TUNNEL"]);
+    assert_eq!(story.until(400), NOTHING);
+    assert_eq!(story.event(Event::NoTunnel { ring: RingId(1) }), NOTHING, "things cross");
+}

@@ -1,0 +1,226 @@
+//! Watches over the daemon: starts it, prepares it, hears what ends at it, and starts it again.
+//!
+//! When it ends every association ends, and every tunnel is cut at once.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ringback_proto::ipsec::End;
+use ringback_proto::vici::Message;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info};
+
+use super::program::Program;
+use super::session::{is_ours, list, unload};
+use super::vici::Vici;
+use super::{Fault, House, Running, paths};
+use crate::config::{Charon, IpsecConfig};
+use crate::limits::{CHARON_LOOK, CHARON_PAUSE, CHARON_START, IPSEC_SESSIONS};
+
+/// Has a daemon there until the role stops and the last session has ended.
+pub(super) async fn look_after(
+    house: Arc<House>,
+    config: IpsecConfig,
+    running: watch::Sender<Option<Running>>,
+    stop: CancellationToken,
+) {
+    let mut told = false;
+    while !stop.is_cancelled() {
+        let fault = match live(&house, &config, &running, &stop).await {
+            Ok(()) => return,
+            Err(fault) => fault,
+        };
+        let was_up = running.send_replace(None);
+        let up_before = was_up.is_some();
+        if let Some(was) = was_up {
+            was.gone.cancel();
+        }
+        // One that cannot be had is told once, and not every few seconds.
+        if up_before || !told {
+            let fault = anyhow::Error::from(fault);
+            error!(fault = %format!("{fault:#}"), "RB-IPSEC: no IPsec; it is tried again");
+            told = true;
+        }
+        tokio::select! {
+            () = sleep(CHARON_PAUSE) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+}
+
+/// One life of the daemon. Ends well only when it was stopped.
+async fn live(
+    house: &Arc<House>,
+    config: &IpsecConfig,
+    running: &watch::Sender<Option<Running>>,
+    stop: &CancellationToken,
+) -> Result<(), Fault> {
+    let socket = config.socket();
+    for network in &house.sealed_off {
+        paths::seal_off(*network).await?;
+    }
+    for network in &house.own {
+        paths::sweep(*network).await?;
+    }
+    let mut program = match &config.charon {
+        Charon::Own(own) => Some(Program::start(own, house.end, &config.state)?),
+        Charon::Running(_) => None,
+    };
+    if let Some(program) = &mut program {
+        house.tasks.spawn(program.listen());
+    }
+    let (gone, starts) = (CancellationToken::new(), program.is_some());
+    let lived = async {
+        let mut events = prepared(house, &socket, starts).await?;
+        let up = Running { socket: socket.clone(), gone: gone.clone() };
+        running.send_replace(Some(up));
+        info!(own = matches!(config.charon, Charon::Own(_)), "IPsec is ready");
+        loop {
+            let (name, message) = events.event().await?;
+            debug!(event = name, "charon");
+            if name == "ike-updown" || name == "child-updown" {
+                house.tasks.spawn(look_at(house.clone(), socket.clone(), message));
+            }
+        }
+    };
+    let ended = tokio::select! {
+        ended = lived => ended,
+        () = over(house, stop) => Ok(()),
+        () = has_ended(&mut program) => Err(Fault::Down),
+    };
+    if let (Ok(()), None) = (&ended, &program) {
+        // A daemon that goes on without us need not know our key.
+        forget(house, &socket).await;
+    }
+    if let Some(program) = program {
+        program.end().await;
+    }
+    ended
+}
+
+/// The role has stopped, and every session has ended.
+async fn over(house: &House, stop: &CancellationToken) {
+    stop.cancelled().await;
+    let all = u32::try_from(IPSEC_SESSIONS).unwrap_or(u32::MAX);
+    let _all = house.room.acquire_many(all).await;
+}
+
+async fn has_ended(program: &mut Option<Program>) {
+    match program {
+        Some(program) => program.ended().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until the daemon listens, sweeps away what another run has left, and gives it our key. Hands
+/// back a connection that hears what ends.
+async fn prepared(house: &House, socket: &Path, starts: bool) -> Result<Vici, Fault> {
+    let connected = async {
+        loop {
+            match Vici::connect(socket).await {
+                Ok(vici) => return Ok(vici),
+                Err(Fault::Socket(_)) if starts => sleep(CHARON_LOOK).await,
+                Err(fault) => return Err(fault),
+            }
+        }
+    };
+    let connected = timeout(CHARON_START, connected).await;
+    let mut vici = connected.map_err(|_| Fault::Deafborn)??;
+    for name in left_behind(&mut vici).await? {
+        info!(connection = name, "swept: another run has left it");
+        unload(socket, &name).await?;
+    }
+    house.load_identity(&mut vici).await?;
+    let mut events = Vici::connect(socket).await?;
+    for event in ["ike-updown", "child-updown"] {
+        events.register(event).await?;
+    }
+    Ok(events)
+}
+
+/// What is loaded by our names.
+async fn left_behind(vici: &mut Vici) -> Result<Vec<String>, Fault> {
+    let connections = vici.command("get-conns", Message::default()).await?;
+    let keys = vici.command("get-shared", Message::default()).await?;
+    let associations = vici.list("list-sas", "list-sa", Message::default()).await?;
+    let associations = associations.iter().flat_map(Message::sections).map(|(name, _)| name);
+    let named = connections.list("conns").into_iter().chain(keys.list("keys")).chain(associations);
+    let mut ours: Vec<String> = named.filter(|it| is_ours(it)).map(str::to_owned).collect();
+    ours.sort();
+    ours.dedup();
+    Ok(ours)
+}
+
+/// Has the daemon forget our key.
+async fn forget(house: &House, socket: &Path) {
+    let forgotten = async {
+        let mut vici = Vici::connect(socket).await?;
+        vici.command("clear-creds", Message::default()).await.map(drop)
+    };
+    if let Err(fault) = forgotten.await {
+        debug!(%fault, end = ?house.end, "the daemon keeps our key");
+    }
+}
+
+/// Something has come up or gone down: cuts the tunnel whose association is not there any more. What
+/// was only rekeyed is there.
+async fn look_at(house: Arc<House>, socket: std::path::PathBuf, event: Message) {
+    let names: Vec<String> =
+        event.sections().map(|(name, _)| name.to_owned()).filter(|it| is_ours(it)).collect();
+    for name in names {
+        if event.text("up") == Some("yes") || is_there(&socket, &name).await {
+            continue;
+        }
+        let live = house.live().get(&name).cloned();
+        if let Some(it) = live {
+            debug!(connection = name, "its association has ended");
+            it.cut.cancel();
+        }
+    }
+}
+
+async fn is_there(socket: &Path, name: &str) -> bool {
+    let Ok(mut vici) = Vici::connect(socket).await else { return false };
+    let in_place = |it: &Message| {
+        let children = it.section("child-sas");
+        let mut children = children.into_iter().flat_map(Message::sections);
+        children.any(|(_, child)| child.text("state") == Some("INSTALLED"))
+    };
+    list(&mut vici, name).await.is_ok_and(|found| found.iter().any(in_place))
+}
+
+/// Runs the daemon for a moment, or asks the one that runs, which version it has and what it lacks.
+pub(crate) async fn examine(config: &IpsecConfig, end: End, runs: bool) -> Result<String, Fault> {
+    let socket = config.socket();
+    let mut program = match &config.charon {
+        Charon::Own(own) if !runs => Some(Program::start(own, end, &config.state)?),
+        Charon::Own(_) | Charon::Running(_) => None,
+    };
+    let asked = async {
+        let mut vici = loop {
+            match Vici::connect(&socket).await {
+                Err(Fault::Socket(_)) if program.is_some() => sleep(CHARON_LOOK).await,
+                connected => break connected?,
+            }
+        };
+        let version = vici.command("version", Message::default()).await?;
+        let stats = vici.command("stats", Message::default()).await?;
+        let plugins = stats.list("plugins");
+        let ed25519 = plugins.contains(&"curve25519") || plugins.contains(&"openssl");
+        let lacking = [("pubkey", plugins.contains(&"pubkey")), ("curve25519 or openssl", ed25519)];
+        let lacking: Vec<_> = lacking.iter().filter(|(_, there)| !there).map(|it| it.0).collect();
+        if !lacking.is_empty() {
+            let said = format!("it lacks the plugins {}", lacking.join(", "));
+            return Err(Fault::Undone { what: "Ed25519".to_owned(), said });
+        }
+        let text = |key| version.text(key).unwrap_or("?").to_owned();
+        Ok(format!("{} {}", text("daemon"), text("version")))
+    };
+    let found = timeout(CHARON_START, asked).await.map_err(|_| Fault::Deafborn).flatten();
+    if let Some(program) = program.take() {
+        program.end().await;
+    }
+    found
+}

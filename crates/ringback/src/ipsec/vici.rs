@@ -1,0 +1,125 @@
+//! A connection to charon's control socket: asks one thing after another, or hears events.
+//!
+//! Knows packets and nothing of what they are about. Every wait is bounded by whoever asks.
+
+use std::io;
+use std::path::Path;
+
+use ringback_proto::vici::{Message, Packet};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+use zeroize::Zeroizing;
+
+use super::Fault;
+use crate::limits::{VICI_PATIENCE, VICI_READ_OCTETS};
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Vici {
+    stream: UnixStream,
+    heard: Zeroizing<Vec<u8>>,
+}
+
+impl Vici {
+    /// Connects to a daemon's socket.
+    pub(super) async fn connect(socket: &Path) -> Result<Self, Fault> {
+        let connected = timeout(VICI_PATIENCE, UnixStream::connect(socket)).await;
+        let stream = connected.map_err(|_| Fault::Deaf)?.map_err(Fault::Socket)?;
+        Ok(Self { stream, heard: Zeroizing::default() })
+    }
+
+    /// Has a command done, within the patience of all commands that need no network.
+    pub(super) async fn command(&mut self, name: &str, message: Message) -> Result<Message, Fault> {
+        let done = timeout(VICI_PATIENCE, self.ask(name, message));
+        done.await.map_err(|_| Fault::Deaf)?
+    }
+
+    /// Has a command done, however long that takes. One that the daemon could not do is a fault.
+    pub(super) async fn ask(&mut self, name: &str, message: Message) -> Result<Message, Fault> {
+        self.say(&Packet::Request { name: name.to_owned(), message }).await?;
+        loop {
+            match self.hear().await? {
+                Packet::Response(message) if message.text("success") == Some("no") => {
+                    let said = message.text("errmsg").unwrap_or("no reason is told");
+                    return Err(Fault::Undone { what: name.to_owned(), said: said.to_owned() });
+                }
+                Packet::Response(message) => return Ok(message),
+                // What was registered for on this connection and came before the answer.
+                Packet::Event { .. } => {}
+                other => return Err(unexpected(name, &other)),
+            }
+        }
+    }
+
+    /// Has a command done whose answer comes as events, one an item.
+    pub(super) async fn list(
+        &mut self,
+        name: &str,
+        event: &str,
+        message: Message,
+    ) -> Result<Vec<Message>, Fault> {
+        let listed = async {
+            self.register(event).await?;
+            self.say(&Packet::Request { name: name.to_owned(), message }).await?;
+            let mut items = Vec::new();
+            loop {
+                match self.hear().await? {
+                    Packet::Event { name: it, message } if it == event => items.push(message),
+                    Packet::Event { .. } => {}
+                    Packet::Response(_) => return Ok(items),
+                    other => return Err(unexpected(name, &other)),
+                }
+            }
+        };
+        timeout(VICI_PATIENCE, listed).await.map_err(|_| Fault::Deaf)?
+    }
+
+    /// Wants to be told of an event from now on.
+    pub(super) async fn register(&mut self, event: &str) -> Result<(), Fault> {
+        self.say(&Packet::Register { name: event.to_owned() }).await?;
+        match self.hear().await? {
+            Packet::Confirmed => Ok(()),
+            other => Err(unexpected(event, &other)),
+        }
+    }
+
+    /// The next event; nothing is lost if the future is dropped before it is done.
+    pub(super) async fn event(&mut self) -> Result<(String, Message), Fault> {
+        match self.hear().await? {
+            Packet::Event { name, message } => Ok((name, message)),
+            other => Err(unexpected("events", &other)),
+        }
+    }
+
+    async fn say(&mut self, packet: &Packet) -> Result<(), Fault> {
+        let octets = packet.encode().map_err(Fault::Garbled)?;
+        self.stream.write_all(&octets).await.map_err(Fault::Socket)
+    }
+
+    async fn hear(&mut self) -> Result<Packet, Fault> {
+        loop {
+            if let Some((packet, octets)) = Packet::decode(&self.heard).map_err(Fault::Garbled)? {
+                self.heard.drain(..octets);
+                return Ok(packet);
+            }
+            self.heard.reserve(VICI_READ_OCTETS);
+            if self.stream.read_buf(&mut *self.heard).await.map_err(Fault::Socket)? == 0 {
+                return Err(Fault::Socket(io::ErrorKind::UnexpectedEof.into()));
+            }
+        }
+    }
+}
+
+fn unexpected(what: &str, packet: &Packet) -> Fault {
+    let said = match packet {
+        Packet::UnknownCommand | Packet::UnknownEvent => "this strongSwan does not know it",
+        Packet::Request { .. }
+        | Packet::Response(_)
+        | Packet::Register { .. }
+        | Packet::Unregister { .. }
+        | Packet::Confirmed
+        | Packet::Event { .. } => "it answers something else",
+    };
+    Fault::Undone { what: what.to_owned(), said: said.to_owned() }
+}

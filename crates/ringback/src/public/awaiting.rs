@@ -1,0 +1,144 @@
+//! Sessions that may be reached over IPsec: the daemon awaits each before its signal leaves.
+//!
+//! Decides nothing: what a signal may ask for is the service's own type, and what a dial-back is worth
+//! is the switchboard's to say. Nothing is heard here but what comes from inside the session's own
+//! association.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringback_proto::access_request::{Protocol, SessionKeys, TunnelType};
+use ringback_proto::door::Errand;
+use ringback_proto::hello::ToPrivate;
+use ringback_proto::switchboard::{ClientId, Event, PublicKey, RingId, TunnelId};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use tracing::{debug, warn};
+
+use super::purse::Paid;
+use super::tunnels::{self, Greeting};
+use super::{Happening, House, Role};
+use crate::clock;
+use crate::ipsec::{Awaited, Ipsec};
+use crate::limits::{HELLO_PATIENCE, IPSEC_GRACE};
+
+/// Told once the daemon awaits a session; dropped if it cannot.
+pub(super) type Ready = oneshot::Receiver<()>;
+
+/// A signal that waits for its session to be awaited, and is not sent by a bearer of ours.
+#[derive(Debug)]
+pub(super) enum Sending {
+    /// By a tunnel that stands by.
+    Tunnel(TunnelId, ToPrivate),
+    /// By its client.
+    Client(RingId, ClientId, Errand, Paid),
+}
+
+impl Role {
+    /// What a signal asks for: all that its service allows, as far as there is a daemon for it.
+    pub(super) fn asked(&self, through: TunnelType) -> TunnelType {
+        if through != TunnelType::IpsecOrTls || self.has_ipsec() {
+            return through;
+        }
+        warn!("RB-IPSEC: no IPsec; a signal asks for TLS instead, as its service allows");
+        TunnelType::Tls
+    }
+
+    /// Whether there is a daemon now.
+    pub(super) fn has_ipsec(&self) -> bool {
+        self.house.ipsec.as_ref().is_some_and(Ipsec::is_up)
+    }
+
+    /// Has the daemon await a session, if it may be reached over IPsec.
+    pub(super) fn awaits(
+        &self,
+        ring: RingId,
+        through: TunnelType,
+        (keys, private_proxy): (&SessionKeys, &PublicKey),
+        ttl_seconds: u16,
+    ) -> Option<Ready> {
+        if !through.permits(Protocol::Ipsec) {
+            return None;
+        }
+        let (ready, told) = oneshot::channel();
+        // Without a daemon the sender is dropped here, and nothing is sent.
+        let ipsec = self.house.ipsec.clone()?;
+        let (house, keys, private_proxy) = (self.house.clone(), keys.clone(), *private_proxy);
+        let worth = Duration::from_secs(ttl_seconds.into()) + IPSEC_GRACE;
+        self.house.tasks.spawn(async move {
+            let awaited = ipsec.expect(&keys, &private_proxy).await;
+            drop(keys);
+            match awaited {
+                Ok(awaited) => {
+                    let _ = ready.send(());
+                    serve(house, awaited, worth).await;
+                }
+                Err(fault) if through.permits(Protocol::Tls) => {
+                    warn!(%fault, "RB-IPSEC: a session is awaited over TLS only, as its service allows");
+                    let _ = ready.send(());
+                }
+                Err(fault) => {
+                    warn!(%fault, "RB-IPSEC: a session cannot be awaited, so nobody is rung");
+                    let _ = house.happenings.send(Happening::Told(Event::NoTunnel { ring })).await;
+                }
+            }
+        });
+        Some(told)
+    }
+
+    /// Sends, now or when the session is awaited.
+    pub(super) fn send_when(&mut self, ready: Option<Ready>, sending: Sending) {
+        let Some(ready) = ready else { return self.send(sending) };
+        let happenings = self.house.happenings.clone();
+        self.house.tasks.spawn(async move {
+            if ready.await.is_ok() {
+                let _ = happenings.send(Happening::Ready(Box::new(sending))).await;
+            }
+        });
+    }
+
+    /// Sends what has waited. A tunnel that is gone by now loses its rings as it always does.
+    pub(super) fn send(&mut self, sending: Sending) {
+        match sending {
+            Sending::Tunnel(tunnel, frame) => self.say(tunnel, &frame),
+            Sending::Client(ring, client, errand, paid) => {
+                if let Err(fault) = self.hand_out(client, errand, &paid) {
+                    debug!(fault = %format!("{fault:#}"), "a client does not send its signal");
+                    let event = Event::RingFailed { ring, permanent: true, retry_after: None };
+                    self.switchboard.handle_event(event, clock::now());
+                }
+            }
+        }
+    }
+}
+
+/// Awaits a session's dial-back for as long as its signal is worth it, then serves it to its end.
+async fn serve(house: Arc<House>, awaited: Awaited, worth: Duration) {
+    let greeted = tokio::select! {
+        greeted = timeout(worth, greet(&awaited)) => greeted.ok().flatten(),
+        () = awaited.gone() => None,
+        () = house.stop.cancelled() => None,
+    };
+    // From here on the tunnel alone keeps the association.
+    drop(awaited);
+    let Some(greeting) = greeted else { return debug!("no dial-back over IPsec") };
+    tunnels::admit(house, greeting).await;
+}
+
+/// The first whole hello from inside the association.
+async fn greet(awaited: &Awaited) -> Option<Greeting> {
+    loop {
+        let tunnel = match awaited.accept().await {
+            Ok(tunnel) => tunnel.into(),
+            Err(fault) => {
+                warn!(%fault, "RB-IPSEC: a session is awaited no more");
+                return None;
+            }
+        };
+        match timeout(HELLO_PATIENCE, Greeting::hear(tunnel)).await {
+            Ok(Ok(greeting)) => return Some(greeting),
+            Ok(Err(fault)) => debug!(%fault, "no tunnel"),
+            Err(_) => debug!("no tunnel: no whole hello in time"),
+        }
+    }
+}

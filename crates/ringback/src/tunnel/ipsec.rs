@@ -1,0 +1,148 @@
+//! A tunnel inside an IPsec association of its own: a TCP connection between its two inner addresses.
+//!
+//! The association authenticates and encrypts every packet, TCP's end among them. When it ends, or its
+//! daemon does, the connection is broken at once and not waited for.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use ringback_proto::access_request::Sid;
+use ringback_proto::ipsec::Association;
+use ringback_proto::switchboard::PublicKey;
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::runtime::Handle;
+use tokio_util::sync::WaitForCancellationFutureOwned;
+
+use crate::ipsec::Lease;
+use crate::limits::SAY_PATIENCE;
+use crate::socket;
+
+/// Only `drop` takes it.
+const THERE: &str = "a tunnel has its stream until it is dropped";
+
+/// A connection whose other end IKE has proved a key of.
+pub struct IpsecTunnel {
+    /// There until the tunnel is dropped.
+    stream: Option<TcpStream>,
+    association: Association,
+    peer: PublicKey,
+    cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    is_cut: bool,
+    /// The association is ended, and its key unloaded, when the tunnel is dropped.
+    lease: Arc<Lease>,
+}
+
+impl IpsecTunnel {
+    pub(crate) fn new(
+        stream: TcpStream,
+        association: Association,
+        peer: PublicKey,
+        lease: Arc<Lease>,
+    ) -> Self {
+        // Fails only on a socket that is broken already, as its first use will tell.
+        let _ = socket::tune(&stream);
+        let cut = Box::pin(lease.cut().clone().cancelled_owned());
+        Self { stream: Some(stream), association, peer, cut, is_cut: false, lease }
+    }
+
+    pub(super) fn peer(&self) -> &PublicKey {
+        &self.peer
+    }
+
+    pub(super) fn exporter(&self, sid: &Sid) -> [u8; 32] {
+        self.association.exporter(sid)
+    }
+
+    pub(super) fn socket(&self) -> &TcpStream {
+        self.stream.as_ref().expect(THERE)
+    }
+
+    fn stream(&mut self) -> Pin<&mut TcpStream> {
+        Pin::new(self.stream.as_mut().expect(THERE))
+    }
+
+    /// Fails when the association has ended, and has the task woken when it does.
+    fn poll_cut(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.is_cut || self.cut.as_mut().poll(cx).is_ready() {
+            self.is_cut = true;
+            return Err(io::Error::new(
+                io::ErrorKind::ConnectionReset,
+                "the association has ended",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// What was said last is still on its way when a tunnel that came to its end is dropped: its
+/// association ends only when the other end has it.
+impl Drop for IpsecTunnel {
+    fn drop(&mut self) {
+        let Some(stream) = self.stream.take() else { return };
+        let is_cut = SockRef::from(&stream).linger().is_ok_and(|it| it == Some(Duration::ZERO));
+        if self.is_cut || is_cut {
+            // It is reset here and now.
+            return;
+        }
+        let (Ok(runtime), Ok(stream)) = (Handle::try_current(), stream.into_std()) else { return };
+        let lease = self.lease.clone();
+        let farewell = move || {
+            // From now on closing waits until all was taken, within the patience.
+            let _ = SockRef::from(&stream).set_linger(Some(SAY_PATIENCE));
+            drop(stream);
+            drop(lease);
+        };
+        self.lease.tasks().spawn_blocking_on(farewell, &runtime);
+    }
+}
+
+impl AsyncRead for IpsecTunnel {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let read = this.stream().poll_read(cx, buffer);
+        if read.is_pending() {
+            this.poll_cut(cx)?;
+        }
+        read
+    }
+}
+
+impl AsyncWrite for IpsecTunnel {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        octets: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = this.stream().poll_write(cx, octets);
+        if written.is_pending() {
+            this.poll_cut(cx)?;
+        }
+        written
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().stream().poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().stream().poll_shutdown(cx)
+    }
+}
+
+impl fmt::Debug for IpsecTunnel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IpsecTunnel").field("peer", &self.peer).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,94 @@
+//! The installation whose services are reached over IPsec, and servers on the terminal.
+
+use std::fs::OpenOptions;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::time::{sleep, timeout};
+
+use crate::charon::{Known, known};
+use crate::field::{Field, NAME, Wishes, installed};
+
+/// How long anything may take to come true.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The terminal's page.
+pub(crate) fn url() -> String {
+    format!("http://{NAME}/")
+}
+
+/// The installation, whose only service is reached as each side's table has it.
+pub(crate) async fn set_up(public: &str, private: &str, wishes: Wishes) -> Result<Option<Field>> {
+    if !available()? {
+        return Ok(None);
+    }
+    let wishes = Wishes {
+        public_services: format!("id = 1\nport = 80\nhttp = true\ntunnel = \"{public}\""),
+        private_services: format!("id = 1\naddress = \"{{terminal}}:80\"\ntunnel = \"{private}\""),
+        // The tables that follow in the files are others.
+        public: format!("{}\n[ipsec]", wishes.public),
+        private: format!("{}\n[ipsec]", wishes.private),
+        ..wishes
+    };
+    let Some(mut field) = Field::set_up(&wishes).await? else { return Ok(None) };
+    for role in ["private", "public"] {
+        field.process(role).says("IPsec is ready").await?;
+    }
+    Ok(Some(field))
+}
+
+/// The same with strict IPsec and a web server.
+pub(crate) async fn with_web(wishes: Wishes) -> Result<Option<Field>> {
+    let Some(mut field) = set_up("ipsec", "ipsec", wishes).await? else { return Ok(None) };
+    start_web(&mut field).await?;
+    Ok(Some(field))
+}
+
+/// A web server from Python's standard library, on the terminal's port 80.
+pub(crate) async fn start_web(field: &mut Field) -> Result<()> {
+    std::fs::create_dir(field.path("web"))?;
+    std::fs::write(field.path("web/index.html"), "<p>5.4 mmol/l</p>")?;
+    let words = ["-u", "-m", "http.server", "--bind", "0.0.0.0", "--directory", "web", "80"];
+    field.start("web", "python3", &words, "Serving HTTP").await
+}
+
+/// The control socket of a proxy's charon.
+pub(crate) fn socket(field: &Field, role: &str) -> PathBuf {
+    field.path(&format!("{role}-state/ipsec/charon.vici"))
+}
+
+/// Waits until something is so.
+pub(crate) async fn comes_true(what: &str, is_so: impl Fn() -> Result<bool>) -> Result<()> {
+    let waiting = async {
+        while !is_so()? {
+            sleep(Duration::from_millis(20)).await;
+        }
+        anyhow::Ok(())
+    };
+    timeout(PATIENCE, waiting).await.with_context(|| format!("it did not come true: {what}"))?
+}
+
+/// Waits until both charons know nothing of any session.
+pub(crate) async fn all_is_forgotten(field: &Field) -> Result<()> {
+    for role in ["private", "public"] {
+        let socket = socket(field, role);
+        let empty = || Ok(known(&socket)? == Known::default());
+        comes_true(&format!("the {role} proxy's charon has forgotten all"), empty)
+            .await
+            .with_context(|| format!("{:?}", known(&socket)))?;
+    }
+    Ok(())
+}
+
+/// Whether strongSwan and a TUN device are there.
+fn available() -> Result<bool> {
+    let there = installed("charon-systemd")?;
+    let tun = OpenOptions::new().read(true).write(true).open("/dev/net/tun");
+    let required = std::env::var_os("RINGBACK_PEERS").is_some_and(|it| it == "require");
+    if let Err(fault) = &tun {
+        anyhow::ensure!(!required, "IPsec is required and /dev/net/tun cannot be opened: {fault}");
+        eprintln!("skipped: /dev/net/tun cannot be opened: {fault}");
+    }
+    Ok(there && tun.is_ok())
+}
