@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use ringback_bearer::{Receiver, Transmitter};
-use ringback_proto::access_request::{Kid, SealingKey, TunnelType};
+use ringback_proto::access_request::{Kid, Protocol, SealingKey, TunnelType};
 use ringback_proto::dns::Zone;
 use ringback_proto::enrolment::Word;
 use ringback_proto::hello::{Answer, Caller, SessionId, ToPrivate};
@@ -55,6 +55,8 @@ mod lobby;
 mod proving;
 mod purse;
 mod rings;
+#[cfg(feature = "quic")]
+mod streams;
 mod trying;
 mod tunnels;
 
@@ -314,7 +316,8 @@ async fn ignore(mut receiver: Receiver) {
 }
 
 /// What [`Fixed`] holds.
-const FIXED: &str = "identity, addresses, state, keyring, ratchet, bearers and IPsec";
+const FIXED: &str =
+    "identity, addresses, state, keyring, ratchet, bearers, IPsec, and whether there is QUIC";
 
 /// What a running role cannot change: it is bound, or others know us by it.
 #[derive(PartialEq)]
@@ -326,6 +329,8 @@ struct Fixed {
     ratchet: Duration,
     bearers: Vec<String>,
     ipsec: Option<IpsecConfig>,
+    /// Whether it listens for QUIC.
+    quic: bool,
 }
 
 impl Fixed {
@@ -342,6 +347,7 @@ impl Fixed {
             ratchet: config.ratchet,
             bearers: config.bearers.keys().cloned().collect(),
             ipsec: config.ipsec.clone(),
+            quic: config.directory.wants(Protocol::Quic),
         }
     }
 }

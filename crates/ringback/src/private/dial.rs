@@ -25,6 +25,8 @@ use super::{House, ring_heard};
 use crate::config::{Nat64, PublicProxy, ServiceTarget};
 use crate::ipsec::Fault;
 use crate::keys::KeyFault;
+#[cfg(feature = "quic")]
+use crate::limits::QUIC_PATIENCE;
 use crate::limits::{
     ANSWER_PATIENCE, DIAL_PATIENCE, HELLO_PATIENCE, NAT64_PATIENCE, SAY_PATIENCE, SERVICE_PATIENCE,
     STANDBY_SILENCE,
@@ -136,6 +138,23 @@ async fn reach(
                 let fault = format!("{:#}", anyhow::Error::from(fault));
                 let instead = if tunnel.permits(Protocol::Tls) { "TLS instead" } else { "refused" };
                 warn!(public_proxy = proxy.name, fault, instead, "RB-IPSEC: no IPsec tunnel");
+            }
+        }
+    }
+    #[cfg(feature = "quic")]
+    if tunnel.permits(Protocol::Quic) {
+        match timeout(QUIC_PATIENCE, house.quic.dial(address, &proxy.public_key)).await {
+            Ok(Ok(tunnel)) => return Ok((Talk::new(tunnel), None)),
+            Ok(Err(fault)) if fault.is_permanent() => {
+                warn!(public_proxy = proxy.name, %fault, "RB-PEER: not the public proxy configured");
+                return Err(DialOutcome::Refused);
+            }
+            Ok(Err(fault)) => {
+                let fault = format!("{:#}", anyhow::Error::from(fault));
+                warn!(public_proxy = proxy.name, fault, "RB-QUIC: no QUIC tunnel");
+            }
+            Err(_) => {
+                warn!(public_proxy = proxy.name, "RB-QUIC: no QUIC tunnel: nothing came back")
             }
         }
     }

@@ -18,11 +18,15 @@ use super::clients;
 use super::doorway::Door;
 use super::files::Files;
 use super::lobby::Lobby;
+#[cfg(feature = "quic")]
+use super::streams;
 use super::{House, tunnels};
 use crate::config::{Directory, PublicConfig, ResponderConfig};
 use crate::ingress::Listening;
 use crate::limits::{ACCEPT_PAUSE, BACKLOG, STRANGERS_PER_NETWORK};
 use crate::responder::Responder;
+#[cfg(feature = "quic")]
+use crate::tunnel::quic::Accepted;
 
 /// Every socket of the role, bound and not yet accepted from by anybody.
 #[derive(Debug)]
@@ -30,6 +34,9 @@ pub(super) struct Listeners {
     named: Vec<(TcpListener, Listening)>,
     raw: BTreeMap<SocketAddr, TcpListener>,
     dial_back: Vec<TcpListener>,
+    /// Beside each of them, where a service may be reached over QUIC.
+    #[cfg(feature = "quic")]
+    streams: Vec<std::net::UdpSocket>,
     responder: Option<(Sockets, ResponderConfig)>,
 }
 
@@ -60,12 +67,39 @@ pub(super) fn bind(config: &PublicConfig) -> anyhow::Result<Listeners> {
         raw.insert(address, listen("raw", address)?);
     }
     let dial_back = config.dial_back.iter().map(|it| listen("dial_back", *it));
-    let dial_back = dial_back.collect::<anyhow::Result<_>>()?;
+    let dial_back = dial_back.collect::<anyhow::Result<Vec<_>>>()?;
+    #[cfg(feature = "quic")]
+    let streams = bind_streams(config, &dial_back)?;
     let responder = match &config.responder {
         Some(config) => Some((bind_responder(config)?, config.clone())),
         None => None,
     };
-    Ok(Listeners { named, raw, dial_back, responder })
+    Ok(Listeners {
+        named,
+        raw,
+        dial_back,
+        #[cfg(feature = "quic")]
+        streams,
+        responder,
+    })
+}
+
+/// Binds the UDP ports of the same number, if a service may be reached over QUIC.
+#[cfg(feature = "quic")]
+fn bind_streams(
+    config: &PublicConfig,
+    dial_back: &[TcpListener],
+) -> anyhow::Result<Vec<std::net::UdpSocket>> {
+    if !config.directory.wants(ringback_proto::access_request::Protocol::Quic) {
+        return Ok(Vec::new());
+    }
+    let bound = dial_back.iter().map(|beside| {
+        let address = beside.local_addr()?;
+        let bound = socket(address, Type::DGRAM, Protocol::UDP);
+        let told = || format!("RB-BIND: cannot listen on {address} (dial_back, UDP)");
+        Ok(bound.with_context(told)?.into())
+    });
+    bound.collect()
 }
 
 /// Binds what a responder answers on.
@@ -118,6 +152,16 @@ impl Listeners {
         let lobby = Arc::new(Lobby::new(files.strangers, STRANGERS_PER_NETWORK));
         for listener in self.dial_back {
             house.tasks.spawn(strangers(listener, lobby.clone(), house.clone()));
+        }
+        #[cfg(feature = "quic")]
+        for socket in self.streams {
+            match Accepted::endpoint(&house.identity, socket, &house.tasks) {
+                Ok(endpoint) => {
+                    let strangers = streams::strangers(endpoint, lobby.clone(), house.clone());
+                    house.tasks.spawn(strangers);
+                }
+                Err(fault) => error!(%fault, "RB-BIND: there is no QUIC"),
+            }
         }
         let responder = self.responder;
         let zone = responder
