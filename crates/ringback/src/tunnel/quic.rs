@@ -136,6 +136,7 @@ impl Dialer {
         let dialing = endpoint.connect_with(config, address, SERVER_NAME);
         let connection = dialing.map_err(io::Error::other)?.await.map_err(refused)?;
         let peer = peer(&connection).filter(|it| it == server).ok_or(NoTunnel::Protocol)?;
+        debug!(%address, "connected by QUIC");
         let (watched, follows) = (connection.clone(), endpoint.clone());
         self.tasks.spawn(async move {
             tokio::select! {
