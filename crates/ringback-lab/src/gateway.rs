@@ -84,6 +84,12 @@ impl Gateway {
         self.fault("oifname \"wan\" meta l4proto tcp reject with tcp reset").await
     }
 
+    /// Drops a port's UDP, both ways, as operators do that want no VPN in their networks.
+    pub async fn block_udp(&self, port: u16) -> Result<()> {
+        let back = format!("add rule inet plmn fault udp sport {port} drop");
+        self.fault(&format!("udp dport {port} drop\n{back}")).await
+    }
+
     /// Ends the fault that was caused last.
     pub async fn heal(&self) -> Result<()> {
         self.host.nft("flush chain inet plmn fault").await

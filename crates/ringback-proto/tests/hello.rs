@@ -38,8 +38,8 @@ fn a_hello_and_an_answer_are_read_as_they_were_written() {
 
 #[test]
 fn an_unknown_outcome_or_answer_is_refused() {
-    let mut hello =
-        Hello { sid: keys().sid, mac: [9; 32], outcome: Outcome::Refused, bare: false }.encode();
+    let hello = Hello { sid: keys().sid, mac: [9; 32], outcome: Outcome::Refused, bare: false };
+    let mut hello = hello.encode();
     hello[48] = 8;
     assert_eq!(Hello::decode(&hello), Err(Garbled::Outcome(8)));
     // Only what is connected is carried bare.

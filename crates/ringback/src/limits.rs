@@ -329,6 +329,9 @@ pub const VICI_READ_OCTETS: usize = 4 * 1024;
 pub const IP_PATIENCE: Duration = Duration::from_secs(3);
 /// How long an association may take, its retransmissions included; then there is no way for it.
 pub const IKE_PATIENCE: Duration = Duration::from_secs(5);
+/// Pauses between the tries of one association that was refused at once; then it is refused.
+pub const IKE_AGAIN: [Duration; 3] =
+    [Duration::from_millis(50), Duration::from_millis(150), Duration::from_millis(500)];
 /// How long the connection inside may take; then the association is of no use.
 pub const INNER_DIAL_PATIENCE: Duration = Duration::from_secs(3);
 /// Associations that are set up at once by one private proxy; the next wait for their turn, within the

@@ -13,6 +13,7 @@ pub mod quic;
 mod records;
 mod talk;
 pub mod tls;
+#[cfg(feature = "quic")]
 mod whole;
 
 use std::fmt;
@@ -42,6 +43,7 @@ pub use carrier::Carrier;
 pub use framed::Framed;
 pub use talk::Talk;
 pub use tls::{Acceptor, Asks, Dialer, SERVER_NAME};
+#[cfg(feature = "quic")]
 pub use whole::Whole;
 
 /// What a proxy, or a client with a key, proves with who it is.
@@ -60,7 +62,7 @@ pub enum Tunnel {
     /// TLS 1.3 with raw public keys.
     Tls(Box<tls::TlsTunnel>),
     /// TCP inside an association of IKEv2 and ESP.
-    Ipsec(Box<Whole<ipsec::IpsecTunnel>>),
+    Ipsec(Box<ipsec::IpsecTunnel>),
     /// A stream of a QUIC connection.
     #[cfg(feature = "quic")]
     Quic(Box<Whole<quic::QuicTunnel>>),
@@ -165,7 +167,7 @@ impl Tunnel {
     pub fn peer(&self) -> &PublicKey {
         match self {
             Self::Tls(tunnel) => tunnel.peer(),
-            Self::Ipsec(tunnel) => tunnel.stream().peer(),
+            Self::Ipsec(tunnel) => tunnel.peer(),
             #[cfg(feature = "quic")]
             Self::Quic(tunnel) => tunnel.stream().peer(),
         }
@@ -175,7 +177,7 @@ impl Tunnel {
     pub fn exporter(&self, sid: &Sid) -> [u8; 32] {
         match self {
             Self::Tls(tunnel) => tunnel.exporter(sid),
-            Self::Ipsec(tunnel) => tunnel.stream().exporter(sid),
+            Self::Ipsec(tunnel) => tunnel.exporter(sid),
             #[cfg(feature = "quic")]
             Self::Quic(tunnel) => tunnel.stream().exporter(sid),
         }
@@ -191,20 +193,9 @@ impl Tunnel {
     pub fn tcp(&self) -> Option<&TcpStream> {
         match self {
             Self::Tls(tunnel) => Some(tunnel.records().stream()),
-            Self::Ipsec(tunnel) => Some(tunnel.stream().socket()),
+            Self::Ipsec(tunnel) => Some(tunnel.records().stream()),
             #[cfg(feature = "quic")]
             Self::Quic(_) => None,
-        }
-    }
-
-    /// Whether a session's octets may go past what encrypts them: TLS is passed on the connection
-    /// below it, and nothing else can be.
-    pub fn may_be_passed(&self) -> bool {
-        match self {
-            Self::Tls(_) => true,
-            Self::Ipsec(_) => false,
-            #[cfg(feature = "quic")]
-            Self::Quic(_) => false,
         }
     }
 
@@ -240,7 +231,7 @@ impl Tunnel {
     fn consume(&mut self, octets: usize) {
         match self {
             Self::Tls(tunnel) => Pin::new(tunnel.stream()).consume(octets),
-            Self::Ipsec(tunnel) => tunnel.consume(octets),
+            Self::Ipsec(tunnel) => tunnel.records_mut().consume(octets),
             #[cfg(feature = "quic")]
             Self::Quic(tunnel) => tunnel.consume(octets),
         }
@@ -288,7 +279,7 @@ impl Tunnel {
 
 impl From<ipsec::IpsecTunnel> for Tunnel {
     fn from(tunnel: ipsec::IpsecTunnel) -> Self {
-        Self::Ipsec(Box::new(Whole::new(tunnel)))
+        Self::Ipsec(Box::new(tunnel))
     }
 }
 
@@ -296,7 +287,7 @@ impl Leg for Tunnel {
     fn arm(&self) -> io::Result<()> {
         match self {
             Self::Tls(tunnel) => socket::arm(tunnel.records().stream()),
-            Self::Ipsec(tunnel) => socket::arm(tunnel.stream().socket()),
+            Self::Ipsec(tunnel) => socket::arm(tunnel.records().stream()),
             #[cfg(feature = "quic")]
             Self::Quic(tunnel) => tunnel.stream().arm(true),
         }
@@ -305,7 +296,7 @@ impl Leg for Tunnel {
     fn disarm(&self) -> io::Result<()> {
         match self {
             Self::Tls(tunnel) => socket::disarm(tunnel.records().stream()),
-            Self::Ipsec(tunnel) => socket::disarm(tunnel.stream().socket()),
+            Self::Ipsec(tunnel) => socket::disarm(tunnel.records().stream()),
             #[cfg(feature = "quic")]
             Self::Quic(tunnel) => tunnel.stream().arm(false),
         }

@@ -57,7 +57,8 @@ pub(crate) fn story(routes: usize) -> Story {
     board.make_room(Room::among(1, limits::WAITING_CLIENTS));
     let source = [192, 0, 2, 7].into();
     let (ended, now) = (Vec::new(), start());
-    let (through, protocol, pairs) = (TunnelType::Tls, Protocol::Tls, BTreeMap::new());
+    let pairs = BTreeMap::new();
+    let (through, protocol) = (TunnelType::Tls, Protocol::Tls);
     let (seals, submits) = (true, true);
     Story { board, terminal, source, through, protocol, ended, now, seals, submits, ttls, pairs }
 }

@@ -13,14 +13,14 @@ use ringback_proto::ipsec::{Association, CONNECTION_PREFIX, End, IKE_PORT, Inner
 use ringback_proto::switchboard::PublicKey;
 use ringback_proto::vici::Message;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::vici::Vici;
 use super::{Fault, House, Running, paths};
-use crate::limits::{IKE_FAREWELL, IKE_PATIENCE, IKE_SILENCE_SECONDS, IPSEC_RENEWAL};
+use crate::limits::{IKE_AGAIN, IKE_FAREWELL, IKE_PATIENCE, IKE_SILENCE_SECONDS, IPSEC_RENEWAL};
 
 const IKE: &str = "aes256gcm16-prfsha384-curve25519";
 const ESP: &str = "aes256gcm16-curve25519";
@@ -117,17 +117,29 @@ impl Lease {
     pub(super) async fn initiate(&self) -> Result<(), Fault> {
         let initiated = async {
             let _turn = self.house.turns.acquire().await;
-            let mut vici = Vici::connect(&self.running.socket).await?;
-            let message = Message::default()
-                .with("ike", &self.names.connection)
-                .with("child", CHILD)
-                .with("timeout", IKE_PATIENCE.as_millis().to_string());
-            vici.ask("initiate", message).await.map(drop)
+            let mut pauses = IKE_AGAIN.iter();
+            loop {
+                match (self.initiate_once().await, pauses.next()) {
+                    // A daemon hears of a new address a moment after it is there, and cannot lead packets
+                    // from it before: so it says at once what takes the next try no time.
+                    (Err(Fault::Undone { .. }), Some(pause)) => sleep(*pause).await,
+                    (initiated, _) => return initiated,
+                }
+            }
         };
         tokio::select! {
             initiated = timeout(IKE_PATIENCE, initiated) => initiated.map_err(|_| Fault::Silent)?,
             () = self.running.gone.cancelled() => Err(Fault::Down),
         }
+    }
+
+    async fn initiate_once(&self) -> Result<(), Fault> {
+        let mut vici = Vici::connect(&self.running.socket).await?;
+        let message = Message::default()
+            .with("ike", &self.names.connection)
+            .with("child", CHILD)
+            .with("timeout", IKE_PATIENCE.as_millis().to_string());
+        vici.ask("initiate", message).await.map(drop)
     }
 
     /// The session's association, as the daemon has it now: set up, with the session's name, its key

@@ -202,7 +202,7 @@ async fn converse(
     let keys = verified.keys();
     let exporter = talk.tunnel().exporter(&keys.sid);
     let outcome = failed.unwrap_or(Outcome::Connected);
-    let bare = bare && outcome == Outcome::Connected && talk.tunnel().may_be_passed();
+    let bare = bare && outcome == Outcome::Connected && talk.tunnel().protocol() == Protocol::Tls;
     let hello = Hello { sid: keys.sid, mac: confirm_private(keys, &exporter), outcome, bare };
     let exchanged = timeout(ANSWER_PATIENCE, async {
         talk.say(&hello.encode()).await?;
@@ -261,7 +261,8 @@ async fn stand_by(
                     }
                 };
                 // Our own table decides; without it, what was asked for is sealed all the same.
-                let bare = bare && target.bare && talk.tunnel().may_be_passed();
+                // But for TLS there is nothing that a session could go past.
+                let bare = bare && target.bare && protocol == Protocol::Tls;
                 if let Some(end_to_end) = &target.grant.end_to_end {
                     say_opened(&mut talk, Outcome::Connected, bare).await?;
                     let caller = Caller { identity: None, ..caller };

@@ -79,9 +79,8 @@ pub(super) async fn admit(house: Arc<House>, greeting: Greeting) {
     }
 }
 
-/// A tunnel that the switchboard knows of, with its first signal, and whether it offers to carry that
-/// signal's session bare.
-type Begun = ((TunnelId, Option<SignalId>, bool), Talk, mpsc::Receiver<Order>);
+/// A tunnel that the switchboard knows of.
+type Begun = (TunnelId, Talk, mpsc::Receiver<Order>, (Option<SignalId>, bool));
 
 async fn tell(house: &House, greeting: Greeting) -> Option<Begun> {
     let Greeting { talk, hello, exporter } = greeting;
@@ -89,10 +88,11 @@ async fn tell(house: &House, greeting: Greeting) -> Option<Begun> {
     let (signal, offers) = (hello.sid.signal_id(), hello.bare);
     let (orders, ordered) = mpsc::channel(ORDERS);
     let (protocol, peer) = (talk.tunnel().protocol(), *talk.tunnel().peer());
+    debug!(%signal, ?protocol, outcome = ?hello.outcome, "a dial-back has said hello");
     let event = Event::HelloHeard { tunnel, protocol, peer, hello, exporter };
     let happening = Happening::TunnelArrived { event, tunnel, orders };
     house.happenings.send(happening).await.ok()?;
-    Some(((tunnel, Some(signal), offers), talk, ordered))
+    Some((tunnel, talk, ordered, (Some(signal), offers)))
 }
 
 /// Has a tunnel whose session has ended wait for orders again.
@@ -102,12 +102,12 @@ pub(super) async fn resume(house: &Arc<House>, event: Event, tunnel: TunnelId, t
     // Without a role nobody orders anything any more, which ends the tunnel.
     let _ = house.happenings.send(back).await;
     let staff = house.clone();
-    let standing = async move { follow(&staff, ((tunnel, None, false), talk, ordered)).await };
+    let standing = async move { follow(&staff, (tunnel, talk, ordered, (None, false))).await };
     house.tasks.spawn(standing);
 }
 
 /// Obeys orders, and tells if that ends the tunnel.
-async fn follow(house: &House, ((tunnel, signal, offers), talk, orders): Begun) {
+async fn follow(house: &House, (tunnel, talk, orders, (signal, offers)): Begun) {
     match obey(house, (tunnel, signal, offers), talk, orders).await {
         Ok(Left::HandedOver) => return,
         Ok(Left::Ended) => {}

@@ -5,10 +5,10 @@
 
 use std::fmt;
 use std::future::Future;
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use ringback_proto::access_request::Sid;
@@ -20,8 +20,9 @@ use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
+use super::records::Records;
 use crate::ipsec::Lease;
-use crate::limits::SAY_PATIENCE;
+use crate::limits::{SAY_PATIENCE, SEALED_OCTETS};
 use crate::socket;
 
 /// Only `drop` takes it.
@@ -30,7 +31,9 @@ const THERE: &str = "a tunnel has its stream until it is dropped";
 /// A connection whose other end IKE has proved a key of.
 pub struct IpsecTunnel {
     /// There until the tunnel is dropped.
-    stream: Option<TcpStream>,
+    records: Option<Records>,
+    /// Taken, and not on its way yet.
+    held: Vec<u8>,
     association: Association,
     peer: PublicKey,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -49,7 +52,8 @@ impl IpsecTunnel {
         // Fails only on a socket that is broken already, as its first use will tell.
         let _ = socket::tune(&stream);
         let cut = Box::pin(lease.cut().clone().cancelled_owned());
-        Self { stream: Some(stream), association, peer, cut, is_cut: false, lease }
+        let (records, held) = (Some(Records::new(stream)), Vec::new());
+        Self { records, held, association, peer, cut, is_cut: false, lease }
     }
 
     pub(super) fn peer(&self) -> &PublicKey {
@@ -60,12 +64,50 @@ impl IpsecTunnel {
         self.association.exporter(sid)
     }
 
-    pub(super) fn socket(&self) -> &TcpStream {
-        self.stream.as_ref().expect(THERE)
+    pub(super) fn records(&self) -> &Records {
+        self.records.as_ref().expect(THERE)
+    }
+
+    pub(super) fn records_mut(&mut self) -> &mut Records {
+        self.records.as_mut().expect(THERE)
+    }
+
+    /// Whether octets were taken that have not left.
+    pub(super) fn holds_back(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// What has come and nobody has taken; empty at the end.
+    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        if self.records_mut().poll_fill(cx)?.is_pending() {
+            self.poll_cut(cx)?;
+            return Poll::Pending;
+        }
+        self.records_mut().poll_fill(cx)
     }
 
     fn stream(&mut self) -> Pin<&mut TcpStream> {
-        Pin::new(self.stream.as_mut().expect(THERE))
+        Pin::new(self.records_mut().stream_mut())
+    }
+
+    /// Sends what is held.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.held.is_empty() {
+            let held = std::mem::take(&mut self.held);
+            let sent = self.stream().poll_write(cx, &held);
+            self.held = held;
+            match sent? {
+                Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(octets) => drop(self.held.drain(..octets)),
+                Poll::Pending => {
+                    self.poll_cut(cx)?;
+                    return Poll::Pending;
+                }
+            }
+        }
+        // An idle tunnel holds no room.
+        self.held = Vec::new();
+        Poll::Ready(Ok(()))
     }
 
     /// Fails when the association has ended, and has the task woken when it does.
@@ -85,7 +127,7 @@ impl IpsecTunnel {
 /// association ends only when the other end has it.
 impl Drop for IpsecTunnel {
     fn drop(&mut self) {
-        let Some(stream) = self.stream.take() else { return };
+        let Some(stream) = self.records.take().map(Records::into_stream) else { return };
         let is_cut = SockRef::from(&stream).linger().is_ok_and(|it| it == Some(Duration::ZERO));
         if self.is_cut || is_cut {
             // It is reset here and now.
@@ -110,11 +152,11 @@ impl AsyncRead for IpsecTunnel {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let read = this.stream().poll_read(cx, buffer);
-        if read.is_pending() {
-            this.poll_cut(cx)?;
-        }
-        read
+        let come = ready!(this.poll_fill(cx))?;
+        let octets = come.len().min(buffer.remaining());
+        buffer.put_slice(&come[..octets]);
+        this.records_mut().consume(octets);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -124,20 +166,39 @@ impl AsyncWrite for IpsecTunnel {
         cx: &mut Context<'_>,
         octets: &[u8],
     ) -> Poll<io::Result<usize>> {
+        let piece = &octets[..octets.len().min(SEALED_OCTETS)];
+        self.poll_write_vectored(cx, &[IoSlice::new(piece)])
+    }
+
+    /// Takes all of it or nothing, as TLS does, once what was taken before has left.
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = this.stream().poll_write(cx, octets);
-        if written.is_pending() {
-            this.poll_cut(cx)?;
+        ready!(this.poll_send(cx))?;
+        pieces.iter().for_each(|it| this.held.extend_from_slice(it));
+        let taken = this.held.len();
+        // Whatever does not leave now leaves when it is flushed, or before the next.
+        if let Poll::Ready(sent) = this.poll_send(cx) {
+            sent?;
         }
-        written
+        Poll::Ready(Ok(taken))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().stream().poll_flush(cx)
+        self.get_mut().poll_send(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().stream().poll_shutdown(cx)
+        let this = self.get_mut();
+        ready!(this.poll_send(cx))?;
+        this.stream().poll_shutdown(cx)
     }
 }
 

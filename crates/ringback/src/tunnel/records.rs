@@ -45,6 +45,10 @@ impl<S> Records<S> {
         Self { stream, ahead: None, place: Place::START }
     }
 
+    pub(crate) fn into_stream(self) -> S {
+        self.stream
+    }
+
     pub(crate) fn stream(&self) -> &S {
         &self.stream
     }

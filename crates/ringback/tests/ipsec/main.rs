@@ -5,5 +5,7 @@
 mod field;
 
 mod charon;
+mod faults;
+mod policy;
 mod scene;
 mod stories;

@@ -92,3 +92,37 @@ fn available() -> Result<bool> {
     }
     Ok(there && tun.is_ok())
 }
+
+/// A server that says half of its answer, and the rest when the file `go` is there; it serves several
+/// at once. An answer has so many octets, the same in every run, and no length is told.
+const HALVES: &str = "import os,socket,sys,threading,time\n\
+    half=(bytes(range(251))*(int(sys.argv[1])//502+1))[:int(sys.argv[1])//2]\n\
+    l=socket.create_server(('0.0.0.0',80),backlog=64)\nprint('up',flush=True)\n\
+    def serve(c):\n \
+     c.recv(4096); c.sendall(b'HTTP/1.0 200 OK\\r\\n\\r\\n'+half)\n \
+     while not os.path.exists('go'): time.sleep(0.02)\n \
+     c.sendall(half); c.close()\n\
+    while True: threading.Thread(target=serve,args=(l.accept()[0],),daemon=True).start()\n";
+
+/// Starts that server.
+pub(crate) async fn start_halves(field: &mut Field, octets: usize) -> Result<()> {
+    std::fs::write(field.path("halves.py"), HALVES)?;
+    let octets = octets.to_string();
+    field.start("halves", "python3", &["-u", "halves.py", &octets], "up").await
+}
+
+/// What it says, whole.
+pub(crate) fn both_halves(octets: usize) -> Vec<u8> {
+    let half: Vec<u8> = (0..octets / 2).map(|it| (it % 251) as u8).collect();
+    [half.clone(), half].concat()
+}
+
+/// Waits until so many octets of a file are there.
+pub(crate) async fn has_come(field: &Field, file: &str, octets: u64) -> Result<()> {
+    let path = field.path(file);
+    let come = || Ok(std::fs::metadata(&path).is_ok_and(|it| octets <= it.len()));
+    let come = comes_true(&format!("{octets} octets of {file}"), come).await;
+    come.with_context(|| {
+        String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
+    })
+}
