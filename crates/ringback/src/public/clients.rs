@@ -261,7 +261,7 @@ async fn join(
         }
     };
     step("I", Some(session), None);
-    info!("client spliced");
+    info!(bare = framed.is_bare(), "client spliced");
     let ended = splice(&mut stream, &mut framed, house.idle, &tally, paired).await;
     telemetry::ended(session, &ended);
     match ended.how {

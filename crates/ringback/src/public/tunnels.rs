@@ -101,6 +101,7 @@ pub(super) async fn resume(house: &Arc<House>, event: Event, tunnel: TunnelId, t
     let back = Happening::TunnelArrived { event, tunnel, orders };
     // Without a role nobody orders anything any more, which ends the tunnel.
     let _ = house.happenings.send(back).await;
+    debug!(tunnel = tunnel.0, "its session has ended, and it waits for orders");
     let staff = house.clone();
     let standing = async move { follow(&staff, (tunnel, talk, ordered, (None, false))).await };
     house.tasks.spawn(standing);
