@@ -177,6 +177,7 @@ fn request(vector: &Value) -> AccessRequest {
         tunnel: match text(&request["tunnel"]) {
             "tls" => TunnelType::Tls,
             "ipsec" => TunnelType::Ipsec,
+            "quic" => TunnelType::Quic,
             "ipsec-or-tls" => TunnelType::IpsecOrTls,
             other => panic!("{other}"),
         },

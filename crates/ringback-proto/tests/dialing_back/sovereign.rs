@@ -100,7 +100,7 @@ fn a_signal_and_the_table_can_each_narrow_the_tunnel_and_neither_can_widen_it() 
                     continue;
                 }
                 let tunnel = story.obeyed().1.tunnel();
-                for protocol in [Protocol::Tls, Protocol::Ipsec] {
+                for protocol in [Protocol::Tls, Protocol::Ipsec, Protocol::Quic] {
                     assert_eq!(tunnel.permits(protocol), both(protocol), "{kept} {asked}");
                 }
             }
@@ -114,7 +114,7 @@ fn what_reaches_no_service_is_dialed_for_by_tls_only() {
         let services = [(ServiceId(1), TunnelType::IpsecOrTls)].into();
         let mut story = Story::of(vec![Subscriber { services, ..subscriber() }]);
         story.hear(&AccessRequest { purpose: Purpose::Probe, tunnel, ..request(1) });
-        if tunnel == TunnelType::Ipsec {
+        if !tunnel.permits(Protocol::Tls) {
             story.expect_rejection(Rejection::Tunnel);
         } else {
             assert_eq!(story.obeyed().1.tunnel(), TunnelType::Tls);
