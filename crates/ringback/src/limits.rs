@@ -351,6 +351,8 @@ pub const IPSEC_GRACE: Duration = Duration::from_secs(15);
 
 /// How long a connection may take; then there is no way for it.
 pub const QUIC_PATIENCE: Duration = Duration::from_secs(5);
+/// How long an answer may take on a connection that was there before; then it is asked for on another.
+pub const QUIC_ANSWER_PATIENCE: Duration = Duration::from_secs(3);
 /// How long the far end of a connection may be silent; then all its tunnels are cut.
 pub const QUIC_SILENCE: Duration = Duration::from_secs(60);
 /// How long a connection with tunnels is silent before its private proxy says that it is there: NATs

@@ -199,6 +199,15 @@ impl Tunnel {
         }
     }
 
+    /// Whether it is part of a connection that was there before, and may have died since.
+    #[cfg(feature = "quic")]
+    pub fn is_on_old_connection(&self) -> bool {
+        match self {
+            Self::Tls(_) | Self::Ipsec(_) => false,
+            Self::Quic(tunnel) => tunnel.stream().is_on_old_connection(),
+        }
+    }
+
     /// The other end is known by its hello to be no stranger any more.
     pub fn welcome(&self) {
         match self {

@@ -77,7 +77,10 @@ async fn a_second_client_costs_neither_an_sms_nor_a_handshake() -> Result<()> {
         let log = std::fs::read_to_string(house.path("public.log"))?;
         let spliced: Vec<&str> = log.lines().filter(|it| it.contains(SPLICED)).collect();
         let carried = format!("\"bare\":{bare}");
-        ensure!(spliced.len() == 6 && spliced.iter().all(|it| it.contains(&carried)), "{spliced:?}");
+        ensure!(
+            spliced.len() == 6 && spliced.iter().all(|it| it.contains(&carried)),
+            "{spliced:?}"
+        );
         house.assert_quiet_logs()?;
     }
     Ok(())

@@ -25,12 +25,12 @@ use super::{House, ring_heard};
 use crate::config::{Nat64, PublicProxy, ServiceTarget};
 use crate::ipsec::Fault;
 use crate::keys::KeyFault;
-#[cfg(feature = "quic")]
-use crate::limits::QUIC_PATIENCE;
 use crate::limits::{
     ANSWER_PATIENCE, DIAL_PATIENCE, HELLO_PATIENCE, NAT64_PATIENCE, SAY_PATIENCE, SERVICE_PATIENCE,
     STANDBY_SILENCE,
 };
+#[cfg(feature = "quic")]
+use crate::limits::{QUIC_ANSWER_PATIENCE, QUIC_PATIENCE};
 use crate::splice::{How, Leg, Tally, splice};
 use crate::telemetry::{self, step};
 use crate::tunnel::{Asks, Framed, Talk};
@@ -85,6 +85,19 @@ async fn obey(house: &House, dial: DialId, verified: &Verified) {
             Ok((talk, lacking)) => {
                 let bare = service.as_ref().is_ok_and(|(_, target)| target.bare);
                 let failed = lacking.or(service.as_ref().err().copied());
+                #[cfg(feature = "quic")]
+                if talk.tunnel().is_on_old_connection() {
+                    let asked = converse(verified, talk, failed, bare);
+                    match timeout(QUIC_ANSWER_PATIENCE, asked).await {
+                        Ok(Err(DialOutcome::Unreachable)) | Err(_) => {}
+                        Ok(answered) => return (service, answered),
+                    }
+                    let again = again(house, verified, address).await;
+                    return match again {
+                        Ok(talk) => (service, converse(verified, talk, failed, bare).await),
+                        Err(outcome) => (service, Err(outcome)),
+                    };
+                }
                 converse(verified, talk, failed, bare).await
             }
             Err(outcome) => Err(outcome),
@@ -160,6 +173,19 @@ async fn reach(
     }
     let lacking = (!tunnel.permits(Protocol::Tls)).then_some(Outcome::NoTunnel);
     Ok((reach_by_tls(house, &proxy, address).await?, lacking))
+}
+
+/// A tunnel on a connection of its own, after one that nobody has answered on.
+#[cfg(feature = "quic")]
+async fn again(
+    house: &House,
+    verified: &Verified,
+    address: SocketAddr,
+) -> Result<Talk, DialOutcome> {
+    debug!(%address, "a connection that was there before does not answer any more");
+    let proxy = house.tables().public_proxy(verified.allowed()).ok_or(DialOutcome::Refused)?;
+    house.quic.give_up(address, &proxy.public_key).await;
+    Ok(reach(house, verified, address).await?.0)
 }
 
 /// The same by TLS.

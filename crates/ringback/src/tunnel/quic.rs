@@ -12,12 +12,14 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use aws_lc_rs::hmac;
 use quinn::crypto::rustls::{HandshakeData, QuicClientConfig, QuicServerConfig};
 use quinn::{
-    AsyncTimer, AsyncUdpSocket, Connection, Endpoint, EndpointConfig, IdleTimeout, RecvStream,
-    Runtime, SendStream, TokioRuntime, TransportConfig, VarInt,
+    AsyncTimer, AsyncUdpSocket, Connection, ConnectionId, ConnectionIdGenerator, Endpoint,
+    EndpointConfig, IdleTimeout, RecvStream, Runtime, SendStream, TokioRuntime, TransportConfig,
+    VarInt,
 };
 use ringback_proto::access_request::Sid;
 use ringback_proto::hello::EXPORTER_LABEL;
@@ -43,11 +45,16 @@ const CUT: VarInt = VarInt::from_u32(1);
 /// What a connection is told that is not needed any more.
 const DONE: VarInt = VarInt::from_u32(0);
 
+/// Octets of a connection's name: it cannot be guessed, and need not be secret.
+const CONNECTION_ID_OCTETS: usize = 8;
+
 /// A stream whose other end has proved a key, on its connection.
 pub struct QuicTunnel {
     send: SendStream,
     receive: RecvStream,
     cut: AtomicBool,
+    /// Whether the connection was there before it.
+    found: bool,
     lease: Arc<Lease>,
 }
 
@@ -88,6 +95,9 @@ pub struct Accepted {
     left: Arc<Notify>,
 }
 
+/// Random names of connections, so that those from before a restart look like any other.
+struct RandomIds;
+
 /// Runs what QUIC needs as tasks that somebody waits for.
 #[derive(Debug)]
 struct Owned(TaskTracker);
@@ -106,13 +116,21 @@ impl Dialer {
         if let Some(lease) = held.upgrade()
             && let Ok((send, receive)) = lease.connection.open_bi().await
         {
-            return Ok(Tunnel::over(QuicTunnel::new(send, receive, lease)));
+            let mut tunnel = QuicTunnel::new(send, receive, lease);
+            tunnel.found = true;
+            return Ok(Tunnel::over(tunnel));
         }
         let lease = Arc::new(self.connect(address, server).await?);
         *held = Arc::downgrade(&lease);
         drop(held);
         let (send, receive) = lease.connection.open_bi().await.map_err(io::Error::other)?;
         Ok(Tunnel::over(QuicTunnel::new(send, receive, lease)))
+    }
+
+    /// Has the next dial make a connection of its own: who is at the other end of this one does not
+    /// answer any more. Its tunnels are left to their own end.
+    pub async fn give_up(&self, address: SocketAddr, server: &PublicKey) {
+        *self.slot((address, *server)).lock().await = Weak::new();
     }
 
     /// The slot of a public proxy; those that hold nothing are forgotten.
@@ -212,7 +230,7 @@ impl Accepted {
             .incoming_buffer_size(QUIC_INCOMING_OCTETS)
             .incoming_buffer_size_total(QUIC_INCOMING as u64 * QUIC_INCOMING_OCTETS);
         let runtime = Arc::new(Owned(tasks.clone()));
-        Endpoint::new(EndpointConfig::default(), Some(config), socket, runtime)
+        Endpoint::new(lasting(identity), Some(config), socket, runtime)
     }
 
     /// Shakes hands with whoever has dialed.
@@ -260,6 +278,17 @@ impl Accepted {
     pub fn close(self) {
         self.connection.close(DONE, b"");
     }
+}
+
+/// What a public proxy that was started again still knows of the connections before: enough to tell
+/// that they are no more (RFC 9000, 10.3), instead of leaving them to their silence.
+fn lasting(identity: &Identity) -> EndpointConfig {
+    let secret = hmac::Key::new(hmac::HMAC_SHA256, identity.pkcs8());
+    let reset = hmac::sign(&secret, b"rb1 quic reset");
+    let mut config =
+        EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, reset.as_ref())));
+    config.cid_generator(|| Box::new(RandomIds));
+    config
 }
 
 /// The other end's key, if it has shown one and speaks our protocol.
@@ -332,7 +361,7 @@ impl Tunnel {
 
 impl QuicTunnel {
     fn new(send: SendStream, receive: RecvStream, lease: Arc<Lease>) -> Self {
-        Self { send, receive, cut: AtomicBool::new(false), lease }
+        Self { send, receive, cut: AtomicBool::new(false), found: false, lease }
     }
 
     pub(super) fn peer(&self) -> &PublicKey {
@@ -352,6 +381,11 @@ impl QuicTunnel {
     pub(super) fn arm(&self, cut: bool) -> io::Result<()> {
         self.cut.store(cut, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Whether the connection was there before it, and may have died since.
+    pub(super) fn is_on_old_connection(&self) -> bool {
+        self.found
     }
 
     /// Gives the other end the room of one that is no stranger.
@@ -419,6 +453,22 @@ impl AsyncWrite for QuicTunnel {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         AsyncWrite::poll_shutdown(Pin::new(&mut self.get_mut().send), cx)
+    }
+}
+
+impl ConnectionIdGenerator for RandomIds {
+    fn generate_cid(&mut self) -> ConnectionId {
+        let mut id = [0; CONNECTION_ID_OCTETS];
+        aws_lc_rs::rand::fill(&mut id).expect("the system has given randomness for keys");
+        ConnectionId::new(&id)
+    }
+
+    fn cid_len(&self) -> usize {
+        CONNECTION_ID_OCTETS
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
     }
 }
 

@@ -95,6 +95,17 @@ async fn clients_are_served_over_one_connection_which_ends_with_the_last_tunnel(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_connection_from_before_a_restart_costs_the_next_client_no_ring() -> Result<()> {
+    let mut house = house(&[("linger_seconds = 0", "linger_seconds = 600")], &[]).await?;
+    leaves(visitor(&house).await?).await?;
+    house.restart("public").await?;
+    leaves(visitor(&house).await?).await?;
+    assert_eq!(house.sms()?, 2, "a second, and none more: the first dial-back has counted");
+    assert_eq!(house.count("private", CONNECTED)?, 2);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_linger_every_client_rings_and_is_served() -> Result<()> {
     let house = house(&[], &[]).await?;
     house.assert_serves().await?;
