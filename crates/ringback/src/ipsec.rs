@@ -204,8 +204,10 @@ impl Ipsec {
         let connected = timeout(INNER_DIAL_PATIENCE, connected).await;
         let connected = connected.map_err(|_| Fault::Inside(io::ErrorKind::TimedOut.into()))?;
         let stream = connected.map_err(Fault::Inside)?;
+        // Watched before it is looked at: it cannot end unnoticed.
+        let cut = lease.watch();
         let association = lease.association().await?;
-        Ok(IpsecTunnel::new(stream, association, *public, lease))
+        Ok(IpsecTunnel::new(stream, association, *public, (lease, cut)))
     }
 }
 
@@ -218,10 +220,11 @@ impl Awaited {
             if from.ip() != self.lease.inner().private {
                 continue;
             }
+            let cut = self.lease.watch();
             match self.lease.association().await {
                 Ok(association) => {
                     let (peer, lease) = (association.private, self.lease.clone());
-                    return Ok(IpsecTunnel::new(stream, association, peer, lease));
+                    return Ok(IpsecTunnel::new(stream, association, peer, (lease, cut)));
                 }
                 Err(Fault::Stranger) => {}
                 Err(fault) => return Err(fault),

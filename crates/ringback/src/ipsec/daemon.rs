@@ -173,10 +173,10 @@ async fn look_at(house: Arc<House>, socket: std::path::PathBuf, event: Message) 
         if event.text("up") == Some("yes") || is_there(&socket, &name).await {
             continue;
         }
-        let live = house.live().get(&name).cloned();
-        if let Some(it) = live {
-            debug!(connection = name, "its association has ended");
-            it.cut.cancel();
+        let cut = house.live().get_mut(&name).and_then(|it| it.cut.take());
+        if let Some(cut) = cut {
+            debug!(connection = name, "a tunnel's association has ended");
+            cut.cancel();
         }
     }
 }

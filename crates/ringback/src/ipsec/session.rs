@@ -36,8 +36,9 @@ const REKEY_SECONDS: u64 = 3600;
 pub(super) struct Loaded {
     connection: Message,
     key: Message,
-    /// Cancelled when the association has ended.
-    pub(super) cut: CancellationToken,
+    /// Cancelled when the association of its tunnel has ended. One that comes and goes before there is a
+    /// tunnel, as of somebody who lacks a secret, ends nothing.
+    pub(super) cut: Option<CancellationToken>,
 }
 
 /// Holding it keeps a session's association.
@@ -48,8 +49,6 @@ pub(crate) struct Lease {
     names: Names,
     inner: Inner,
     peer: PublicKey,
-    /// Cancelled when the association, or the daemon, has ended.
-    cut: CancellationToken,
     /// Handed on to whoever unloads.
     place: Option<OwnedSemaphorePermit>,
 }
@@ -67,22 +66,11 @@ impl Lease {
         let own = house.identity.public_key();
         let public = if house.end == End::Public { own } else { peer };
         let (names, inner) = (Names::of(&keys.sid), Inner::of(keys, public));
-        let cut = running.gone.child_token();
         // From here on whatever happens is undone when it is dropped.
-        let lease = Self {
-            house: house.clone(),
-            running,
-            names,
-            inner,
-            peer: *peer,
-            cut,
-            place: Some(place),
-        };
-        let loaded = Loaded {
-            connection: lease.connection(dialed),
-            key: lease.key(keys),
-            cut: lease.cut.clone(),
-        };
+        let lease =
+            Self { house: house.clone(), running, names, inner, peer: *peer, place: Some(place) };
+        let loaded =
+            Loaded { connection: lease.connection(dialed), key: lease.key(keys), cut: None };
         paths::add(lease.own_address()).await?;
         let _turn = house.loading.lock().await;
         let mut vici = Vici::connect(&lease.running.socket).await?;
@@ -98,14 +86,18 @@ impl Lease {
         self.inner
     }
 
-    /// Resolves when the association, or the daemon, has ended.
+    /// Resolves when the daemon has ended.
     pub(super) async fn gone(&self) {
-        self.cut.cancelled().await;
+        self.running.gone.cancelled().await;
     }
 
-    /// Cancelled when the association, or the daemon, has ended.
-    pub(crate) fn cut(&self) -> &CancellationToken {
-        &self.cut
+    /// Cancelled when the association, or the daemon, has ended from now on.
+    pub(super) fn watch(&self) -> CancellationToken {
+        let cut = self.running.gone.child_token();
+        if let Some(loaded) = self.house.live().get_mut(&self.names.connection) {
+            loaded.cut = Some(cut.clone());
+        }
+        cut
     }
 
     /// Whoever waits for all to be over.

@@ -18,7 +18,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
-use tokio_util::sync::WaitForCancellationFutureOwned;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::records::Records;
 use crate::ipsec::Lease;
@@ -47,11 +47,11 @@ impl IpsecTunnel {
         stream: TcpStream,
         association: Association,
         peer: PublicKey,
-        lease: Arc<Lease>,
+        (lease, cut): (Arc<Lease>, CancellationToken),
     ) -> Self {
         // Fails only on a socket that is broken already, as its first use will tell.
         let _ = socket::tune(&stream);
-        let cut = Box::pin(lease.cut().clone().cancelled_owned());
+        let cut = Box::pin(cut.cancelled_owned());
         let (records, held) = (Some(Records::new(stream)), Vec::new());
         Self { records, held, association, peer, cut, is_cut: false, lease }
     }

@@ -15,8 +15,10 @@ mod impostor;
 mod inward;
 mod matrix;
 mod order;
+mod over_ipsec;
 mod scene;
 mod sms;
+mod strongswan;
 
 /// Not a test: it is what the attackers' processes run, told by their environment.
 #[tokio::test(flavor = "multi_thread")]

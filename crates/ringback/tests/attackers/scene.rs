@@ -7,7 +7,7 @@ use ringback::keys::{self, TerminalKeys};
 use ringback_lab::Host;
 use ringback_proto::access_request::{AccessRequest, SealingKey, SessionKeys, open, seal};
 
-use crate::field::{Begun, Field, NAME, Wishes};
+use crate::field::{Begun, Field, NAME, Wishes, charon_is_there};
 use crate::order::{Dial, Order, Pose, Post, hex, told};
 
 /// The private proxy's number at the operator, behind the gateway.
@@ -33,6 +33,29 @@ pub(crate) struct Scene {
 impl Scene {
     /// Sets everything up; `None` where there can be no lab.
     pub(crate) async fn set_up() -> Result<Option<Self>> {
+        Self::with(Wishes::default()).await
+    }
+
+    /// The same, whose service is reached over IPsec only.
+    pub(crate) async fn over_ipsec() -> Result<Option<Self>> {
+        if !charon_is_there()? {
+            return Ok(None);
+        }
+        let wishes = Wishes {
+            public_services: "id = 1\nport = 80\nhttp = true\ntunnel = \"ipsec\"".into(),
+            private_services: "id = 1\naddress = \"{terminal}:80\"\ntunnel = \"ipsec\"".into(),
+            private: "[ipsec]".into(),
+            public: "[ipsec]".into(),
+            ..Wishes::default()
+        };
+        let Some(mut scene) = Self::with(wishes).await? else { return Ok(None) };
+        for role in ["private", "public"] {
+            scene.field.process(role).says("IPsec is ready").await?;
+        }
+        Ok(Some(scene))
+    }
+
+    async fn with(wishes: Wishes) -> Result<Option<Self>> {
         let account = |name: &str, prefixes: &str| {
             format!(
                 "[[operator.accounts]]\nsystem_id = \"{name}\"\npassword = \"field\"\n\
@@ -40,7 +63,7 @@ impl Scene {
             )
         };
         let wishes = Wishes {
-            public: "linger_seconds = 0".into(),
+            public: format!("linger_seconds = 0\n{}", wishes.public),
             terminal: "spares = 0".into(),
             operator: [
                 "delay = { kind = \"fixed\", seconds = 0.0 }\n".to_owned(),
@@ -48,7 +71,7 @@ impl Scene {
                 account("rogue", ""),
             ]
             .concat(),
-            ..Wishes::default()
+            ..wishes
         };
         let Some(field) = Field::set_up(&wishes).await? else { return Ok(None) };
         let mut scene = Self { field, posts: 0, posing: false };

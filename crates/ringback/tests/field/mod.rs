@@ -195,7 +195,7 @@ impl Field {
     fn host(&self, name: &str) -> &Host {
         match name {
             "operator" | "gateway" => &self.lab.smsc,
-            "impostor" => &self.lab.client,
+            "impostor" | "thief" => &self.lab.client,
             "private" if !self.on_terminal => &self.lab.private,
             "public" | "tap" => &self.lab.public,
             "responder" => &self.lab.dns,
@@ -312,6 +312,18 @@ pub fn installed(program: &str) -> Result<bool> {
         eprintln!("skipped: {program} is not installed");
     }
     Ok(found)
+}
+
+/// Whether strongSwan and a TUN device are there.
+pub fn charon_is_there() -> Result<bool> {
+    let there = installed("charon-systemd")? && installed("swanctl")?;
+    let tun = std::fs::OpenOptions::new().read(true).write(true).open("/dev/net/tun");
+    let required = std::env::var_os("RINGBACK_PEERS").is_some_and(|it| it == "require");
+    if let Err(fault) = &tun {
+        anyhow::ensure!(!required, "IPsec is required and /dev/net/tun cannot be opened: {fault}");
+        eprintln!("skipped: /dev/net/tun cannot be opened: {fault}");
+    }
+    Ok(there && tun.is_ok())
 }
 
 /// Programs that change their user cannot do so where only one user exists.

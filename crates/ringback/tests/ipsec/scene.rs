@@ -1,6 +1,5 @@
 //! The installation whose services are reached over IPsec, and servers on the terminal.
 
-use std::fs::OpenOptions;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use anyhow::{Context, Result};
 use tokio::time::{sleep, timeout};
 
 use crate::charon::{Known, known};
-use crate::field::{Field, NAME, Wishes, installed};
+use crate::field::{Field, NAME, Wishes, charon_is_there};
 
 /// How long anything may take to come true.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -20,7 +19,7 @@ pub(crate) fn url() -> String {
 
 /// The installation, whose only service is reached as each side's table has it.
 pub(crate) async fn set_up(public: &str, private: &str, wishes: Wishes) -> Result<Option<Field>> {
-    if !available()? {
+    if !charon_is_there()? {
         return Ok(None);
     }
     let wishes = Wishes {
@@ -79,18 +78,6 @@ pub(crate) async fn all_is_forgotten(field: &Field) -> Result<()> {
             .with_context(|| format!("{:?}", known(&socket)))?;
     }
     Ok(())
-}
-
-/// Whether strongSwan and a TUN device are there.
-fn available() -> Result<bool> {
-    let there = installed("charon-systemd")?;
-    let tun = OpenOptions::new().read(true).write(true).open("/dev/net/tun");
-    let required = std::env::var_os("RINGBACK_PEERS").is_some_and(|it| it == "require");
-    if let Err(fault) = &tun {
-        anyhow::ensure!(!required, "IPsec is required and /dev/net/tun cannot be opened: {fault}");
-        eprintln!("skipped: /dev/net/tun cannot be opened: {fault}");
-    }
-    Ok(there && tun.is_ok())
 }
 
 /// A server that says half of its answer, and the rest when the file `go` is there; it serves several
