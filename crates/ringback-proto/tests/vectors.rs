@@ -146,7 +146,7 @@ fn frame(name: &str) -> Vec<u8> {
 
 fn vectors() -> Vec<Value> {
     let vectors: Vec<Value> = serde_json::from_str(COMMITTED).unwrap();
-    assert_eq!(vectors.len(), 8);
+    assert_eq!(vectors.len(), 9);
     vectors
 }
 
