@@ -98,7 +98,7 @@ def payload(request):
     octets = b"".join(
         [
             {"access": 1, "cancel": 2, "probe": 3}[request["purpose"]].to_bytes(1, "big"),
-            {"tls": 1, "ipsec": 3, "ipsec-or-tls": 5}[request["tunnel"]].to_bytes(1, "big"),
+            {"tls": 1, "ipsec": 3, "quic": 4, "ipsec-or-tls": 5}[request["tunnel"]].to_bytes(1, "big"),
             request["seq"].to_bytes(4, "big"),
             request["issued"].to_bytes(4, "big"),
             request["ttl_seconds"].to_bytes(2, "big"),
@@ -275,6 +275,8 @@ def main():
                request("access", "tls", 64_000_003, 600, 1, v6, longest_mail), exporter),
         vector("hpke v4 number, ipsec or tls", 2, bytes.fromhex("0badcb03"), 2,
                request("access", "ipsec-or-tls", 64_000_005, 60, 3, v4, number), exporter),
+        vector("psk v4 number, quic", 1, bytes.fromhex("0badcb04"), 0,
+               request("access", "quic", 64_000_006, 60, 4, v4, number), exporter),
         vector("psk v4 mail, one block", 1, bytes.fromhex("0badcb02"), 1,
                request("access", "tls", 64_000_004, 600, 1, v4, "a@b.cd"), exporter),
     ]

@@ -69,6 +69,17 @@ fn main() -> ExitCode {
 fn ci() -> Result<()> {
     cargo(&["fmt", "--all", "--check"]).run()?;
     cargo(&["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]).run()?;
+    cargo(&[
+        "clippy",
+        "--package",
+        "ringback",
+        "--all-targets",
+        "--all-features",
+        "--",
+        "--deny",
+        "warnings",
+    ])
+    .run()?;
     peers::install()?;
     deny::deny(false)?;
     test::test()?;

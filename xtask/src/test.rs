@@ -21,6 +21,10 @@ pub(crate) fn test() -> Result<()> {
     let lab = complete && (env::var_os("CI").is_some() || may_have_lab());
     let tests = cargo(&["test", "--workspace"]).env("RINGBACK_ARTEFACTS", secrets::folder());
     strictly(tests, complete, lab).run()?;
+    // What is off by default; the same words otherwise, so that no dependency is built twice.
+    let quic = cargo(&["test", "--workspace", "--features", "ringback/quic", "--test", "quic"])
+        .env("RINGBACK_ARTEFACTS", secrets::folder());
+    strictly(quic, complete, lab).run()?;
     secrets::search()?;
 
     // The same networks again as an ordinary user has them.

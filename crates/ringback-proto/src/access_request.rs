@@ -40,6 +40,8 @@ pub enum TunnelType {
     Tls = 1,
     /// IKEv2 and ESP, and nothing else.
     Ipsec = 3,
+    /// A stream of a QUIC connection, and nothing else.
+    Quic = 4,
     /// IKEv2 and ESP; where there is no way for them, TLS 1.3.
     IpsecOrTls = 5,
 }
@@ -51,6 +53,8 @@ pub enum Protocol {
     Tls,
     /// IKEv2 and ESP.
     Ipsec,
+    /// QUIC.
+    Quic,
 }
 
 /// One access request in clear.
@@ -176,15 +180,22 @@ const VERSION: u8 = 0x10;
 
 impl TunnelType {
     /// Every type, with its name in configurations.
-    pub const ALL: [(Self, &'static str); 3] =
-        [(Self::Tls, "tls"), (Self::Ipsec, "ipsec"), (Self::IpsecOrTls, "ipsec-or-tls")];
+    pub const ALL: [(Self, &'static str); 4] = [
+        (Self::Tls, "tls"),
+        (Self::Ipsec, "ipsec"),
+        (Self::Quic, "quic"),
+        (Self::IpsecOrTls, "ipsec-or-tls"),
+    ];
 
     /// Whether a tunnel of this type may run over that protocol.
     pub const fn permits(self, protocol: Protocol) -> bool {
         match (self, protocol) {
             (Self::Tls | Self::IpsecOrTls, Protocol::Tls)
-            | (Self::Ipsec | Self::IpsecOrTls, Protocol::Ipsec) => true,
-            (Self::Tls, Protocol::Ipsec) | (Self::Ipsec, Protocol::Tls) => false,
+            | (Self::Ipsec | Self::IpsecOrTls, Protocol::Ipsec)
+            | (Self::Quic, Protocol::Quic) => true,
+            (Self::Tls | Self::Quic, Protocol::Ipsec)
+            | (Self::Ipsec | Self::Quic, Protocol::Tls)
+            | (Self::Tls | Self::Ipsec | Self::IpsecOrTls, Protocol::Quic) => false,
         }
     }
 
@@ -192,18 +203,20 @@ impl TunnelType {
     pub const fn narrowed(self, other: Self) -> Option<Self> {
         let tls = self.permits(Protocol::Tls) && other.permits(Protocol::Tls);
         let ipsec = self.permits(Protocol::Ipsec) && other.permits(Protocol::Ipsec);
-        match (tls, ipsec) {
-            (true, true) => Some(Self::IpsecOrTls),
-            (true, false) => Some(Self::Tls),
-            (false, true) => Some(Self::Ipsec),
-            (false, false) => None,
+        let quic = self.permits(Protocol::Quic) && other.permits(Protocol::Quic);
+        match (tls, ipsec, quic) {
+            (true, true, _) => Some(Self::IpsecOrTls),
+            (true, false, _) => Some(Self::Tls),
+            (false, true, _) => Some(Self::Ipsec),
+            (false, false, true) => Some(Self::Quic),
+            (false, false, false) => None,
         }
     }
 }
 
 /// No type has this name.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("must be \"tls\", \"ipsec\" or \"ipsec-or-tls\"")]
+#[error("must be \"tls\", \"ipsec\", \"ipsec-or-tls\" or \"quic\"")]
 pub struct NoTunnelType;
 
 impl std::str::FromStr for TunnelType {

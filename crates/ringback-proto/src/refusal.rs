@@ -193,7 +193,7 @@ impl Refusal {
             Self::EndToEndOnly => "Use `ringback connect` with a key that the terminal knows.",
             Self::NotGranted => "Ask whoever runs the private proxy to grant it.",
             Self::NoTunnel => {
-                "Ask the operators of both proxies to run `ringback doctor`: IPsec or its UDP may be down."
+                "Ask the operators of both proxies to run `ringback doctor`: IPsec, or UDP on the way, may be down."
             }
             Self::NotEnrolled => "Run `ringback enrol` at both proxies.",
             Self::NoOwnRing => {

@@ -197,7 +197,7 @@ fn what_is_sealed_is_what_is_opened() {
     for callee in numbers.into_iter().chain(addresses) {
         for (at, public_proxy) in proxies.map(|it| it.parse().unwrap()).into_iter().enumerate() {
             let purpose = [Purpose::Access, Purpose::Cancel, Purpose::Probe][at % 3];
-            let tunnel = [TunnelType::Tls, TunnelType::Ipsec][at % 2];
+            let tunnel = [TunnelType::Tls, TunnelType::Ipsec, TunnelType::Quic][at % 3];
             let callee = callee.clone();
             let request = AccessRequest { purpose, tunnel, public_proxy, callee, ..request() };
             let (sealing, opening) = keys(at == 0);
@@ -218,7 +218,7 @@ fn fields_out_of_their_range_are_refused_under_a_good_seal() {
         (None, 0, 4, "message type"),
         (None, 1, 0, "tunnel type"),
         (None, 1, 2, "tunnel type"),
-        (None, 1, 4, "tunnel type"),
+        (None, 1, 6, "tunnel type"),
         (None, 10, 0xff, "time to live"),
         (None, 11, 0, "time to live"),
         (None, 15, 0, "port"),

@@ -146,7 +146,7 @@ fn frame(name: &str) -> Vec<u8> {
 
 fn vectors() -> Vec<Value> {
     let vectors: Vec<Value> = serde_json::from_str(COMMITTED).unwrap();
-    assert_eq!(vectors.len(), 8);
+    assert_eq!(vectors.len(), 9);
     vectors
 }
 
@@ -177,6 +177,7 @@ fn request(vector: &Value) -> AccessRequest {
         tunnel: match text(&request["tunnel"]) {
             "tls" => TunnelType::Tls,
             "ipsec" => TunnelType::Ipsec,
+            "quic" => TunnelType::Quic,
             "ipsec-or-tls" => TunnelType::IpsecOrTls,
             other => panic!("{other}"),
         },

@@ -22,6 +22,7 @@ mod responder;
 mod ringer;
 mod section;
 mod tls;
+mod tunnel;
 
 pub use access::{Access, Custody, Network};
 pub use budget::BudgetConfig;

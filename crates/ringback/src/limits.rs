@@ -350,3 +350,39 @@ pub const IKE_FAREWELL: Duration = Duration::from_secs(1);
 pub const IPSEC_RENEWAL: usize = 1_024;
 /// How much longer than its signal a session is awaited: as long as a dial that began in time may take.
 pub const IPSEC_GRACE: Duration = Duration::from_secs(15);
+
+// QUIC.
+
+/// How long a connection may take; then there is no way for it.
+pub const QUIC_PATIENCE: Duration = Duration::from_secs(5);
+/// How long an answer may take on a connection that was there before; then it is asked for on another.
+pub const QUIC_ANSWER_PATIENCE: Duration = Duration::from_secs(3);
+/// How long the far end of a connection may be silent; then all its tunnels are cut.
+pub const QUIC_SILENCE: Duration = Duration::from_secs(60);
+/// How long a connection with tunnels is silent before its private proxy says that it is there: NATs
+/// forget UDP after half a minute.
+pub const QUIC_KEEPALIVE: Duration = Duration::from_secs(15);
+/// How often a private proxy with a connection looks whether its own address is another one.
+pub const QUIC_ADDRESS_CHECK: Duration = Duration::from_secs(1);
+/// How long a public proxy keeps a connection without tunnels, in case that the next one is under way;
+/// it takes a stranger's place meanwhile.
+pub const QUIC_LINGER: Duration = Duration::from_secs(3);
+/// Tunnels of one connection; the next one waits until one has ended.
+pub const QUIC_STREAMS: u32 = 256;
+/// The same until the first hello was accepted.
+pub const QUIC_FIRST_STREAMS: u32 = 4;
+/// Octets on their way in one direction of a connection; whoever sends waits.
+pub const QUIC_WINDOW: u32 = 8 * 1024 * 1024;
+/// The same of what a stranger sends.
+pub const QUIC_FIRST_WINDOW: u32 = 16 * 1024;
+/// The same of one tunnel, so that one that nobody reads leaves room for the others.
+pub const QUIC_STREAM_WINDOW: u32 = 2 * 1024 * 1024;
+/// Octets of a UDP socket's buffers that the system is asked for; what comes beyond them is lost, and
+/// sent again.
+pub const QUIC_SOCKET_OCTETS: usize = 2 * 1024 * 1024;
+/// Handshakes that nobody has looked at yet; the next is refused.
+pub const QUIC_INCOMING: usize = 256;
+/// Octets that one of them may send before.
+pub const QUIC_INCOMING_OCTETS: u64 = 16 * 1024;
+/// Strangers up to whom an address is believed without a proof, which costs a round trip.
+pub const QUIC_BELIEVED: usize = 4;

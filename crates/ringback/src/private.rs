@@ -49,6 +49,8 @@ struct House {
     presence: Presence,
     keyring: Option<Keyring>,
     ipsec: Option<Ipsec>,
+    #[cfg(feature = "quic")]
+    quic: tunnel::quic::Dialer,
     nat64: Nat64,
     discovered: OnceCell<Prefix>,
     idle: Duration,
@@ -146,6 +148,8 @@ pub async fn run(
     });
     let house = House {
         dialer: tunnel::Dialer::new(config.identity.clone()),
+        #[cfg(feature = "quic")]
+        quic: tunnel::quic::Dialer::new(config.identity.clone(), tasks.clone()),
         identity: config.identity,
         tables,
         presence,

@@ -52,6 +52,8 @@ mod lobby;
 mod proving;
 mod purse;
 mod rings;
+#[cfg(feature = "quic")]
+mod streams;
 mod trying;
 mod tunnels;
 

@@ -8,9 +8,13 @@ mod carrier;
 mod framed;
 pub mod inner;
 pub mod ipsec;
+#[cfg(feature = "quic")]
+pub mod quic;
 mod records;
 mod talk;
 pub mod tls;
+#[cfg(feature = "quic")]
+mod whole;
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -33,10 +37,14 @@ use zeroize::Zeroizing;
 use crate::socket;
 use crate::splice::Leg;
 
+use records::Records;
+
 pub use carrier::Carrier;
 pub use framed::Framed;
 pub use talk::Talk;
 pub use tls::{Acceptor, Asks, Dialer, SERVER_NAME};
+#[cfg(feature = "quic")]
+pub use whole::Whole;
 
 /// What a proxy, or a client with a key, proves with who it is.
 #[derive(Clone)]
@@ -55,6 +63,9 @@ pub enum Tunnel {
     Tls(Box<tls::TlsTunnel>),
     /// TCP inside an association of IKEv2 and ESP.
     Ipsec(Box<ipsec::IpsecTunnel>),
+    /// A stream of a QUIC connection.
+    #[cfg(feature = "quic")]
+    Quic(Box<Whole<quic::QuicTunnel>>),
 }
 
 /// Why a key cannot be used as an identity.
@@ -147,6 +158,8 @@ impl Tunnel {
         match self {
             Self::Tls(_) => Protocol::Tls,
             Self::Ipsec(_) => Protocol::Ipsec,
+            #[cfg(feature = "quic")]
+            Self::Quic(_) => Protocol::Quic,
         }
     }
 
@@ -155,6 +168,8 @@ impl Tunnel {
         match self {
             Self::Tls(tunnel) => tunnel.peer(),
             Self::Ipsec(tunnel) => tunnel.peer(),
+            #[cfg(feature = "quic")]
+            Self::Quic(tunnel) => tunnel.stream().peer(),
         }
     }
 
@@ -163,6 +178,8 @@ impl Tunnel {
         match self {
             Self::Tls(tunnel) => tunnel.exporter(sid),
             Self::Ipsec(tunnel) => tunnel.exporter(sid),
+            #[cfg(feature = "quic")]
+            Self::Quic(tunnel) => tunnel.stream().exporter(sid),
         }
     }
 
@@ -172,18 +189,52 @@ impl Tunnel {
         let _ = self.arm();
     }
 
-    /// The TCP connection below.
-    pub fn socket(&self) -> &TcpStream {
+    /// The TCP connection below, if there is one of its own.
+    pub fn tcp(&self) -> Option<&TcpStream> {
         match self {
-            Self::Tls(tunnel) => tunnel.records().stream(),
-            Self::Ipsec(tunnel) => tunnel.records().stream(),
+            Self::Tls(tunnel) => Some(tunnel.records().stream()),
+            Self::Ipsec(tunnel) => Some(tunnel.records().stream()),
+            #[cfg(feature = "quic")]
+            Self::Quic(_) => None,
         }
     }
 
-    fn socket_mut(&mut self) -> &mut TcpStream {
+    /// Registers its own TCP connection, if it has one, with the runtime that this is called on.
+    fn move_here(&mut self) -> io::Result<()> {
         match self {
-            Self::Tls(tunnel) => tunnel.records_mut().stream_mut(),
-            Self::Ipsec(tunnel) => tunnel.records_mut().stream_mut(),
+            Self::Tls(tunnel) => socket::move_here(tunnel.records_mut().stream_mut()),
+            Self::Ipsec(tunnel) => socket::move_here(tunnel.records_mut().stream_mut()),
+            // Its connection has a task of its own, wherever its streams are read.
+            #[cfg(feature = "quic")]
+            Self::Quic(_) => Ok(()),
+        }
+    }
+
+    /// Whether it is part of a connection that was there before, and may have died since.
+    #[cfg(feature = "quic")]
+    pub fn is_on_old_connection(&self) -> bool {
+        match self {
+            Self::Tls(_) | Self::Ipsec(_) => false,
+            Self::Quic(tunnel) => tunnel.stream().is_on_old_connection(),
+        }
+    }
+
+    /// The other end is known by its hello to be no stranger any more.
+    pub fn welcome(&self) {
+        match self {
+            Self::Tls(_) | Self::Ipsec(_) => {}
+            #[cfg(feature = "quic")]
+            Self::Quic(tunnel) => tunnel.stream().welcome(),
+        }
+    }
+
+    /// The TCP connection of a session that passes TLS.
+    fn passed(&mut self) -> io::Result<&mut Records> {
+        match self {
+            Self::Tls(tunnel) => Ok(tunnel.records_mut()),
+            Self::Ipsec(_) => Err(io::ErrorKind::Unsupported.into()),
+            #[cfg(feature = "quic")]
+            Self::Quic(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
@@ -192,6 +243,8 @@ impl Tunnel {
         match self {
             Self::Tls(tunnel) => Pin::new(tunnel.stream()).poll_fill_buf(cx),
             Self::Ipsec(tunnel) => tunnel.poll_fill(cx),
+            #[cfg(feature = "quic")]
+            Self::Quic(tunnel) => tunnel.poll_fill(cx),
         }
     }
 
@@ -199,21 +252,8 @@ impl Tunnel {
         match self {
             Self::Tls(tunnel) => Pin::new(tunnel.stream()).consume(octets),
             Self::Ipsec(tunnel) => tunnel.records_mut().consume(octets),
-        }
-    }
-
-    /// What has come on the TCP connection and nobody has taken, past TLS; empty at its end.
-    fn poll_fill_bare(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
-        match self {
-            Self::Tls(tunnel) => tunnel.records_mut().poll_fill(cx),
-            Self::Ipsec(tunnel) => tunnel.poll_fill(cx),
-        }
-    }
-
-    fn consume_bare(&mut self, octets: usize) {
-        match self {
-            Self::Tls(tunnel) => tunnel.records_mut().consume(octets),
-            Self::Ipsec(tunnel) => tunnel.records_mut().consume(octets),
+            #[cfg(feature = "quic")]
+            Self::Quic(tunnel) => tunnel.consume(octets),
         }
     }
 
@@ -221,8 +261,9 @@ impl Tunnel {
     fn is_between(&self) -> bool {
         match self {
             Self::Tls(tunnel) => tunnel.records().is_between() && !tunnel.holds_back(),
-            // There is nothing that a session could go past.
             Self::Ipsec(_) => false,
+            #[cfg(feature = "quic")]
+            Self::Quic(_) => false,
         }
     }
 
@@ -230,7 +271,9 @@ impl Tunnel {
     fn is_level(&self) -> bool {
         match self {
             Self::Tls(tunnel) => tunnel.records().is_level(),
-            Self::Ipsec(tunnel) => tunnel.records().is_level(),
+            Self::Ipsec(_) => false,
+            #[cfg(feature = "quic")]
+            Self::Quic(_) => false,
         }
     }
 
@@ -239,17 +282,44 @@ impl Tunnel {
         match self {
             Self::Tls(tunnel) => tunnel.holds_back(),
             Self::Ipsec(tunnel) => tunnel.holds_back(),
+            #[cfg(feature = "quic")]
+            Self::Quic(tunnel) => tunnel.holds_back(),
         }
+    }
+
+    fn writing(&mut self) -> Pin<&mut (dyn AsyncWrite + Unpin)> {
+        Pin::new(match self {
+            Self::Tls(tunnel) => tunnel.stream(),
+            Self::Ipsec(tunnel) => &mut **tunnel,
+            #[cfg(feature = "quic")]
+            Self::Quic(tunnel) => &mut **tunnel,
+        })
+    }
+}
+
+impl From<ipsec::IpsecTunnel> for Tunnel {
+    fn from(tunnel: ipsec::IpsecTunnel) -> Self {
+        Self::Ipsec(Box::new(tunnel))
     }
 }
 
 impl Leg for Tunnel {
     fn arm(&self) -> io::Result<()> {
-        socket::arm(self.socket())
+        match self {
+            Self::Tls(tunnel) => socket::arm(tunnel.records().stream()),
+            Self::Ipsec(tunnel) => socket::arm(tunnel.records().stream()),
+            #[cfg(feature = "quic")]
+            Self::Quic(tunnel) => tunnel.stream().arm(true),
+        }
     }
 
     fn disarm(&self) -> io::Result<()> {
-        socket::disarm(self.socket())
+        match self {
+            Self::Tls(tunnel) => socket::disarm(tunnel.records().stream()),
+            Self::Ipsec(tunnel) => socket::disarm(tunnel.records().stream()),
+            #[cfg(feature = "quic")]
+            Self::Quic(tunnel) => tunnel.stream().arm(false),
+        }
     }
 }
 
@@ -262,6 +332,8 @@ impl AsyncRead for Tunnel {
         match self.get_mut() {
             Self::Tls(tunnel) => Pin::new(tunnel.stream()).poll_read(cx, buffer),
             Self::Ipsec(tunnel) => Pin::new(&mut **tunnel).poll_read(cx, buffer),
+            #[cfg(feature = "quic")]
+            Self::Quic(tunnel) => Pin::new(&mut **tunnel).poll_read(cx, buffer),
         }
     }
 }
@@ -272,10 +344,7 @@ impl AsyncWrite for Tunnel {
         cx: &mut Context<'_>,
         octets: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tls(tunnel) => Pin::new(tunnel.stream()).poll_write(cx, octets),
-            Self::Ipsec(tunnel) => Pin::new(&mut **tunnel).poll_write(cx, octets),
-        }
+        self.get_mut().writing().poll_write(cx, octets)
     }
 
     fn poll_write_vectored(
@@ -283,10 +352,7 @@ impl AsyncWrite for Tunnel {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tls(tunnel) => Pin::new(tunnel.stream()).poll_write_vectored(cx, pieces),
-            Self::Ipsec(tunnel) => Pin::new(&mut **tunnel).poll_write_vectored(cx, pieces),
-        }
+        self.get_mut().writing().poll_write_vectored(cx, pieces)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -294,17 +360,11 @@ impl AsyncWrite for Tunnel {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tls(tunnel) => Pin::new(tunnel.stream()).poll_flush(cx),
-            Self::Ipsec(tunnel) => Pin::new(&mut **tunnel).poll_flush(cx),
-        }
+        self.get_mut().writing().poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tls(tunnel) => Pin::new(tunnel.stream()).poll_shutdown(cx),
-            Self::Ipsec(tunnel) => Pin::new(&mut **tunnel).poll_shutdown(cx),
-        }
+        self.get_mut().writing().poll_shutdown(cx)
     }
 }
 

@@ -63,6 +63,7 @@ pub(super) fn read(octets: &[u8]) -> Result<AccessRequest, &'static str> {
     let tunnel = match tunnel {
         1 => TunnelType::Tls,
         3 => TunnelType::Ipsec,
+        4 => TunnelType::Quic,
         5 => TunnelType::IpsecOrTls,
         _ => return Err("tunnel type"),
     };

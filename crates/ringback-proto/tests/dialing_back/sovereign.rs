@@ -8,7 +8,8 @@ use chacha20poly1305::ChaCha20Poly1305;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use hkdf::Hkdf;
 use ringback_proto::access_request::{
-    AccessRequest, Malformed, OpeningKey, Purpose, SealingKey, TunnelType, hpke_public, seal,
+    AccessRequest, Malformed, OpeningKey, Protocol, Purpose, SealingKey, TunnelType, hpke_public,
+    seal,
 };
 use ringback_proto::dialer::{
     Allowed, AllowedFleet, Command, DialOutcome, Event, Over, Rejection, Subscriber,
@@ -26,6 +27,8 @@ fn whole_internet() -> Subscriber {
     let fleet = |text: &str| AllowedFleet { fleet: text.parse().unwrap(), public_proxy: 6 };
     Subscriber { fleets: vec![fleet("0.0.0.0/0:7443"), fleet("[::/0]:7443")], ..subscriber() }
 }
+
+const PROTOCOLS: [Protocol; 3] = [Protocol::Tls, Protocol::Ipsec, Protocol::Quic];
 
 #[test]
 fn a_fleet_is_dialed_in_its_network_at_its_port() {
@@ -82,8 +85,6 @@ fn an_address_that_is_listed_by_itself_is_dialed_whatever_it_is() {
 
 #[test]
 fn a_signal_and_the_table_can_each_narrow_the_tunnel_and_neither_can_widen_it() {
-    use ringback_proto::access_request::Protocol;
-
     let types = TunnelType::ALL.map(|(it, _)| it);
     for kept in types {
         for asked in types {
@@ -95,12 +96,12 @@ fn a_signal_and_the_table_can_each_narrow_the_tunnel_and_neither_can_widen_it() 
                 let public_proxy = address.parse().unwrap();
                 story.hear(&AccessRequest { tunnel: asked, public_proxy, ..request(1) });
                 let both = |it| kept.permits(it) && asked.permits(it);
-                if !both(Protocol::Tls) && !both(Protocol::Ipsec) {
+                if !PROTOCOLS.into_iter().any(both) {
                     story.expect_rejection(Rejection::Tunnel);
                     continue;
                 }
                 let tunnel = story.obeyed().1.tunnel();
-                for protocol in [Protocol::Tls, Protocol::Ipsec] {
+                for protocol in PROTOCOLS {
                     assert_eq!(tunnel.permits(protocol), both(protocol), "{kept} {asked}");
                 }
             }
@@ -114,7 +115,7 @@ fn what_reaches_no_service_is_dialed_for_by_tls_only() {
         let services = [(ServiceId(1), TunnelType::IpsecOrTls)].into();
         let mut story = Story::of(vec![Subscriber { services, ..subscriber() }]);
         story.hear(&AccessRequest { purpose: Purpose::Probe, tunnel, ..request(1) });
-        if tunnel == TunnelType::Ipsec {
+        if !tunnel.permits(Protocol::Tls) {
             story.expect_rejection(Rejection::Tunnel);
         } else {
             assert_eq!(story.obeyed().1.tunnel(), TunnelType::Tls);
@@ -153,14 +154,14 @@ fn a_signal_cannot_choose_another_suite_than_its_keys() {
 }
 
 #[test]
-fn there_is_no_tunnel_type_but_the_three_that_encrypt() {
+fn there_is_no_tunnel_type_but_the_four_that_encrypt() {
     let (good, _) = sealed(&request(1));
     for octet in 0..=255 {
         let mut story = Story::new();
         story.hear_octets(&with_tunnel(&good, octet));
         match octet {
             1 | 5 => drop(story.obeyed()),
-            3 => story.expect_rejection(Rejection::Tunnel),
+            3 | 4 => story.expect_rejection(Rejection::Tunnel),
             _ => story.expect_rejection(Rejection::Malformed(Malformed::Field("tunnel type"))),
         }
     }

@@ -8,6 +8,13 @@ use crate::story::{Story, lingering};
 
 const NOTHING: [&str; 0] = [];
 
+const PROTOCOLS: [Protocol; 3] = [Protocol::Tls, Protocol::Ipsec, Protocol::Quic];
+
+/// What a tunnel of that type may run over.
+fn first(through: TunnelType) -> Protocol {
+    PROTOCOLS.into_iter().find(|it| through.permits(*it)).unwrap()
+}
+
 /// A story whose first client wants a service that is reached so.
 fn wanting(through: TunnelType) -> Story {
     let mut story = lingering(0);
@@ -19,7 +26,7 @@ fn wanting(through: TunnelType) -> Story {
 #[test]
 fn a_dial_back_over_what_the_signal_does_not_permit_is_dismissed_and_costs_the_ring_nothing() {
     for (through, _) in TunnelType::ALL {
-        for protocol in [Protocol::Tls, Protocol::Ipsec] {
+        for protocol in PROTOCOLS {
             for outcome in [Outcome::Connected, Outcome::Refused, Outcome::NotTried] {
                 let mut story = wanting(through);
                 story.protocol = protocol;
@@ -31,8 +38,7 @@ fn a_dial_back_over_what_the_signal_does_not_permit_is_dismissed_and_costs_the_r
                 }
                 assert_eq!(told, ["dismiss 10 unproven"], "{through} over {protocol:?}");
                 // The right one is let in all the same.
-                story.protocol =
-                    if protocol == Protocol::Tls { Protocol::Ipsec } else { Protocol::Tls };
+                story.protocol = first(through);
                 let told = story.dials(11, 1, outcome);
                 assert!(told.iter().any(|it| it == "accept 11"), "{told:?}");
             }
@@ -47,10 +53,12 @@ fn a_standby_of_one_kind_serves_no_client_that_wants_another() {
         (TunnelType::Tls, TunnelType::IpsecOrTls),
         (TunnelType::IpsecOrTls, TunnelType::Ipsec),
         (TunnelType::Ipsec, TunnelType::Tls),
+        (TunnelType::Tls, TunnelType::Quic),
+        (TunnelType::Quic, TunnelType::Tls),
+        (TunnelType::Quic, TunnelType::IpsecOrTls),
     ] {
         let mut story = wanting(kept);
-        let over = if kept == TunnelType::Ipsec { Protocol::Ipsec } else { Protocol::Tls };
-        story.protocol = over;
+        story.protocol = first(kept);
         assert_eq!(story.dials(10, 1, Outcome::NotTried).last().unwrap(), "open 10 for 1");
         story.opened(10, Outcome::Refused);
         story.through = wanted;
@@ -66,8 +74,13 @@ fn a_standby_of_one_kind_serves_no_client_that_wants_another() {
 
 #[test]
 fn that_there_can_be_no_tunnel_is_a_refusal_for_all_who_want_it_and_never_a_tunnel() {
-    for protocol in [Protocol::Tls, Protocol::Ipsec] {
-        let mut story = wanting(TunnelType::Ipsec);
+    for (through, protocol) in [
+        (TunnelType::Ipsec, Protocol::Tls),
+        (TunnelType::Ipsec, Protocol::Ipsec),
+        (TunnelType::Quic, Protocol::Tls),
+        (TunnelType::Quic, Protocol::Quic),
+    ] {
+        let mut story = wanting(through);
         story.arrives_for(2, 1);
         story.protocol = protocol;
         let told = story.dials(10, 1, Outcome::NoTunnel);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringback_bearer::Bearer;
-use ringback_proto::access_request::{Kid, SealingKey, TunnelType};
+use ringback_proto::access_request::{Kid, Protocol, SealingKey, TunnelType};
 use ringback_proto::budget::Money;
 use ringback_proto::dns::Published;
 use ringback_proto::gate::Level;
@@ -20,6 +20,7 @@ use super::access::{self, Access};
 use super::callees;
 use super::section::Section;
 use super::tls;
+use super::tunnel;
 use crate::ingress::TlsEnd;
 use crate::keyring::{Contents, Keyring};
 use crate::keys::{self, KeyFault, TerminalKeys};
@@ -119,11 +120,11 @@ impl Directory {
         self.terminals.get(name)
     }
 
-    /// Whether any service may be reached over IPsec.
-    pub fn wants_ipsec(&self) -> bool {
+    /// Whether any service may be reached over such tunnels.
+    pub fn wants(&self, protocol: Protocol) -> bool {
         let listed = self.terminals.values().chain(self.candidates.values());
         let listed = listed.flat_map(|it| &it.services).chain(self.unenrolled.values().flatten());
-        listed.into_iter().any(|it| it.tunnel != TunnelType::Tls)
+        listed.into_iter().any(|it| it.tunnel.permits(protocol))
     }
 
     /// Whose service the port at this address is.
@@ -531,7 +532,7 @@ fn read_service(
         forwarded: section.flag("forwarded"),
         bare: section.flag("bare"),
         access,
-        tunnel: section.text("tunnel").unwrap_or_default(),
+        tunnel: tunnel::read(section),
     };
     let srv: Option<String> = section.text("srv");
     if srv.is_some() && listed.raw.is_none() {

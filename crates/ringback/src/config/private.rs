@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ringback_bearer::Bearer;
-use ringback_proto::access_request::{OpeningKey, TunnelType};
+use ringback_proto::access_request::{OpeningKey, Protocol, TunnelType};
 use ringback_proto::dialer::{Fleet, forbidden};
 use ringback_proto::gate::Level;
 use ringback_proto::nat64::Prefix;
@@ -18,6 +18,7 @@ use super::callees;
 use super::grant::{self, Grant};
 use super::ipsec::{self, IpsecConfig};
 use super::section::Section;
+use super::tunnel;
 use crate::keyring::{Contents, Keyring};
 use crate::keys::{self, KeyFault, TerminalKeys};
 use crate::socket::Congestion;
@@ -181,7 +182,7 @@ pub(super) fn read(root: &mut Section<'_>) -> Option<PrivateConfig> {
     }
     let ipsec = ipsec::read(root, state.as_deref());
     let mut services = subscriptions.iter().flat_map(|it| it.services.values());
-    if ipsec.is_none() && services.any(|it| it.tunnel != TunnelType::Tls) {
+    if ipsec.is_none() && services.any(|it| it.tunnel.permits(Protocol::Ipsec)) {
         root.wrong("ipsec", ipsec::WANTED);
     }
     if root.lacks("terminal") {
@@ -269,7 +270,7 @@ fn read_subscription(
                         encrypted end to end: take `bare` away, or the level";
             service.wrong("bare", cure);
         }
-        let tunnel = service.text("tunnel").unwrap_or_default();
+        let tunnel = tunnel::read(&mut service);
         let target =
             address.map(|address| ServiceTarget { address, proxy_protocol, bare, grant, tunnel });
         if let Some(target) = target

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringback_bearer::Bearer;
+use ringback_proto::access_request::Protocol;
 
 use super::bearer;
 use super::budget::{self, BudgetConfig};
@@ -90,7 +91,7 @@ pub(super) fn read(root: &mut Section<'_>) -> Option<PublicConfig> {
     let responder = responder::read(root, &names, tls_port).flatten();
 
     let ipsec = ipsec::read(root, Some(&state));
-    if ipsec.is_none() && directory.wants_ipsec() {
+    if ipsec.is_none() && directory.wants(Protocol::Ipsec) {
         root.wrong("ipsec", ipsec::WANTED);
     }
 

@@ -61,7 +61,10 @@ impl ClientStream {
         match self {
             Self::Plain(stream) => stream,
             Self::Terminated(stream) => stream.stream().get_ref().0,
-            Self::Keyed(stream) => stream.stream().socket(),
+            Self::Keyed(stream) => stream
+                .stream()
+                .tcp()
+                .expect("a client with a key comes by a TCP connection of its own"),
         }
     }
 

@@ -29,9 +29,11 @@ use crate::limits::{
     ANSWER_PATIENCE, DIAL_PATIENCE, HELLO_PATIENCE, NAT64_PATIENCE, SAY_PATIENCE, SERVICE_PATIENCE,
     STANDBY_SILENCE,
 };
+#[cfg(feature = "quic")]
+use crate::limits::{QUIC_ANSWER_PATIENCE, QUIC_PATIENCE};
 use crate::splice::{How, Leg, Tally, splice};
 use crate::telemetry::{self, step};
-use crate::tunnel::{Asks, Framed, Talk, Tunnel};
+use crate::tunnel::{Asks, Framed, Talk};
 use crate::{clock, proxy_v2, socket};
 
 /// Obeys one verified access request, to the end of its session, or until its key is revoked: what is
@@ -81,8 +83,21 @@ async fn obey(house: &House, dial: DialId, verified: &Verified) {
         let (service, tunnel) = both(address).await;
         let answered = match tunnel {
             Ok((talk, lacking)) => {
-                let failed = lacking.or(service.as_ref().err().copied());
                 let bare = service.as_ref().is_ok_and(|(_, target)| target.bare);
+                let failed = lacking.or(service.as_ref().err().copied());
+                #[cfg(feature = "quic")]
+                if talk.tunnel().is_on_old_connection() {
+                    let asked = converse(verified, talk, failed, bare);
+                    match timeout(QUIC_ANSWER_PATIENCE, asked).await {
+                        Ok(Err(DialOutcome::Unreachable)) | Err(_) => {}
+                        Ok(answered) => return (service, answered),
+                    }
+                    let again = again(house, verified, address).await;
+                    return match again {
+                        Ok(talk) => (service, converse(verified, talk, failed, bare).await),
+                        Err(outcome) => (service, Err(outcome)),
+                    };
+                }
                 converse(verified, talk, failed, bare).await
             }
             Err(outcome) => Err(outcome),
@@ -131,7 +146,7 @@ async fn reach(
             None => Err(Fault::Down),
         };
         match dialed {
-            Ok(tunnel) => return Ok((Talk::new(Tunnel::Ipsec(Box::new(tunnel))), None)),
+            Ok(tunnel) => return Ok((Talk::new(tunnel.into()), None)),
             Err(fault) => {
                 let fault = format!("{:#}", anyhow::Error::from(fault));
                 let instead = if tunnel.permits(Protocol::Tls) { "TLS instead" } else { "refused" };
@@ -139,8 +154,38 @@ async fn reach(
             }
         }
     }
+    #[cfg(feature = "quic")]
+    if tunnel.permits(Protocol::Quic) {
+        match timeout(QUIC_PATIENCE, house.quic.dial(address, &proxy.public_key)).await {
+            Ok(Ok(tunnel)) => return Ok((Talk::new(tunnel), None)),
+            Ok(Err(fault)) if fault.is_permanent() => {
+                warn!(public_proxy = proxy.name, %fault, "RB-PEER: not the public proxy configured");
+                return Err(DialOutcome::Refused);
+            }
+            Ok(Err(fault)) => {
+                let fault = format!("{:#}", anyhow::Error::from(fault));
+                warn!(public_proxy = proxy.name, fault, "RB-QUIC: no QUIC tunnel");
+            }
+            Err(_) => {
+                warn!(public_proxy = proxy.name, "RB-QUIC: no QUIC tunnel: nothing came back")
+            }
+        }
+    }
     let lacking = (!tunnel.permits(Protocol::Tls)).then_some(Outcome::NoTunnel);
     Ok((reach_by_tls(house, &proxy, address).await?, lacking))
+}
+
+/// A tunnel on a connection of its own, after one that nobody has answered on.
+#[cfg(feature = "quic")]
+async fn again(
+    house: &House,
+    verified: &Verified,
+    address: SocketAddr,
+) -> Result<Talk, DialOutcome> {
+    debug!(%address, "a connection that was there before does not answer any more");
+    let proxy = house.tables().public_proxy(verified.allowed()).ok_or(DialOutcome::Refused)?;
+    house.quic.give_up(address, &proxy.public_key).await;
+    Ok(reach(house, verified, address).await?.0)
 }
 
 /// The same by TLS.
@@ -186,7 +231,7 @@ async fn converse(
     let keys = verified.keys();
     let exporter = talk.tunnel().exporter(&keys.sid);
     let outcome = failed.unwrap_or(Outcome::Connected);
-    let bare = bare && talk.tunnel().protocol() == Protocol::Tls;
+    let bare = bare && outcome == Outcome::Connected && talk.tunnel().protocol() == Protocol::Tls;
     let hello = Hello { sid: keys.sid, mac: confirm_private(keys, &exporter), outcome, bare };
     let exchanged = timeout(ANSWER_PATIENCE, async {
         talk.say(&hello.encode()).await?;
@@ -245,7 +290,7 @@ async fn stand_by(
                     }
                 };
                 // Our own table decides; without it, what was asked for is sealed all the same.
-                // Inside an association there is nothing that a session could go past.
+                // But for TLS there is nothing that a session could go past.
                 let bare = bare && target.bare && protocol == Protocol::Tls;
                 if let Some(end_to_end) = &target.grant.end_to_end {
                     say_opened(&mut talk, Outcome::Connected, bare).await?;

@@ -22,7 +22,6 @@ use super::{Happening, House, Order, Role};
 use crate::clock;
 use crate::ipsec::{Awaited, Ipsec};
 use crate::limits::{HELLO_PATIENCE, IPSEC_GRACE};
-use crate::tunnel::Tunnel;
 
 /// Told once the daemon awaits a session; dropped if it cannot.
 pub(super) type Ready = oneshot::Receiver<()>;
@@ -143,7 +142,7 @@ async fn serve(house: Arc<House>, awaited: Awaited, worth: Duration, over: Cance
 async fn greet(awaited: &Awaited) -> Option<Greeting> {
     loop {
         let tunnel = match awaited.accept().await {
-            Ok(tunnel) => Tunnel::Ipsec(Box::new(tunnel)),
+            Ok(tunnel) => tunnel.into(),
             Err(fault) => {
                 warn!(%fault, "RB-IPSEC: a session is awaited no more");
                 return None;

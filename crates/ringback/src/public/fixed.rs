@@ -4,14 +4,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ringback_proto::access_request::Protocol;
 use ringback_proto::switchboard::PublicKey;
 
 use crate::config::{IpsecConfig, PublicConfig};
 use crate::keyring::Keyring;
 
 /// What [`Fixed`] holds.
-pub(super) const FIXED: &str =
-    "identity, addresses, state, keyring, ratchet, workers, bearers and IPsec";
+pub(super) const FIXED: &str = "identity, addresses, state, keyring, ratchet, workers, bearers, IPsec, and whether there is QUIC";
 
 /// What a running role cannot change: it is bound, or others know us by it.
 #[derive(PartialEq)]
@@ -24,6 +24,8 @@ pub(super) struct Fixed {
     workers: usize,
     bearers: Vec<String>,
     ipsec: Option<IpsecConfig>,
+    /// Whether it listens for QUIC.
+    quic: bool,
 }
 
 impl Fixed {
@@ -41,6 +43,7 @@ impl Fixed {
             workers: config.workers,
             bearers: config.bearers.keys().cloned().collect(),
             ipsec: config.ipsec.clone(),
+            quic: config.directory.wants(Protocol::Quic),
         }
     }
 }

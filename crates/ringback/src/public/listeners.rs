@@ -22,12 +22,16 @@ use super::clients;
 use super::doorway::Door;
 use super::files::Files;
 use super::lobby::Lobby;
+#[cfg(feature = "quic")]
+use super::streams;
 use super::{House, tunnels};
 use crate::config::{Directory, PublicConfig, ResponderConfig};
 use crate::ingress::Listening;
 use crate::limits::{ACCEPT_PAUSE, BACKLOG, STRANGERS_PER_NETWORK};
 use crate::responder::Responder;
 use crate::socket as tuning;
+#[cfg(feature = "quic")]
+use crate::tunnel::quic::Accepted;
 
 /// Every socket of the role, bound and not yet accepted from by anybody.
 #[derive(Debug)]
@@ -35,6 +39,9 @@ pub(super) struct Listeners {
     named: Vec<(Bound, Listening)>,
     raw: BTreeMap<SocketAddr, Bound>,
     dial_back: Vec<Bound>,
+    /// Beside each of them, where a service may be reached over QUIC.
+    #[cfg(feature = "quic")]
+    streams: Vec<net::UdpSocket>,
     responder: Option<(Sockets, ResponderConfig)>,
 }
 
@@ -73,11 +80,36 @@ pub(super) fn bind(config: &PublicConfig, workers: usize) -> anyhow::Result<List
     if let Err(fault) = tunnels.try_for_each(|it| config.congestion.apply(it)) {
         warn!(%fault, chosen = ?config.congestion, "the system does not let congestion be chosen");
     }
+    #[cfg(feature = "quic")]
+    let streams = bind_streams(config, &dial_back)?;
     let responder = match &config.responder {
         Some(config) => Some((bind_responder(config)?, config.clone())),
         None => None,
     };
-    Ok(Listeners { named, raw, dial_back, responder })
+    Ok(Listeners {
+        named,
+        raw,
+        dial_back,
+        #[cfg(feature = "quic")]
+        streams,
+        responder,
+    })
+}
+
+/// Binds the UDP ports of the same number, if a service may be reached over QUIC.
+#[cfg(feature = "quic")]
+fn bind_streams(config: &PublicConfig, dial_back: &[Bound]) -> anyhow::Result<Vec<net::UdpSocket>> {
+    if !config.directory.wants(ringback_proto::access_request::Protocol::Quic) {
+        return Ok(Vec::new());
+    }
+    // All sockets of an address have its port.
+    let bound = dial_back.iter().filter_map(|it| it.first()).map(|beside| {
+        let address = beside.local_addr()?;
+        let bound = socket(address, Type::DGRAM, Protocol::UDP, false);
+        let told = || format!("RB-BIND: cannot listen on {address} (dial_back, UDP)");
+        Ok(bound.with_context(told)?.into())
+    });
+    bound.collect()
 }
 
 /// Binds what a responder answers on.
@@ -135,6 +167,16 @@ impl Listeners {
         let lobby = Arc::new(Lobby::new(files.strangers, STRANGERS_PER_NETWORK));
         for (worker, listener) in self.dial_back.into_iter().flat_map(|it| each(house, it)) {
             house.tasks.spawn_on(strangers(listener, lobby.clone(), house.clone()), worker);
+        }
+        #[cfg(feature = "quic")]
+        for socket in self.streams {
+            match Accepted::endpoint(&house.identity, socket, &house.tasks) {
+                Ok(endpoint) => {
+                    let strangers = streams::strangers(endpoint, lobby.clone(), house.clone());
+                    house.tasks.spawn(strangers);
+                }
+                Err(fault) => error!(%fault, "RB-BIND: there is no QUIC"),
+            }
         }
         let responder = self.responder;
         let zone = responder

@@ -75,6 +75,12 @@ impl Lobby {
         Place { lobby: self.clone(), number, lost }
     }
 
+    /// How many wait.
+    #[cfg(feature = "quic")]
+    pub(super) fn count(&self) -> usize {
+        self.waiting().places.len()
+    }
+
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }

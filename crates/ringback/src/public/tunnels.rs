@@ -49,6 +49,29 @@ pub(super) async fn serve(house: Arc<House>, stream: TcpStream, from: SocketAddr
     follow(&house, begun).await;
 }
 
+/// Serves one stream of a connection to its end.
+#[cfg(feature = "quic")]
+pub(super) async fn serve_stream(
+    house: Arc<House>,
+    tunnel: Tunnel,
+    from: SocketAddr,
+    place: Place,
+) {
+    let greeted = tokio::select! {
+        greeted = timeout(HELLO_PATIENCE, Greeting::hear(tunnel)) => greeted,
+        () = place.lost() => return debug!(%from, "no tunnel: its place was needed"),
+        () = house.stop.cancelled() => return,
+    };
+    let greeting = match greeted {
+        Ok(Ok(greeting)) => greeting,
+        Ok(Err(fault)) => return debug!(%from, %fault, "no tunnel"),
+        Err(_) => return debug!(%from, "no tunnel: no whole hello in time"),
+    };
+    let Some(begun) = tell(&house, greeting).await else { return };
+    drop(place);
+    follow(&house, begun).await;
+}
+
 /// Serves a tunnel that has said a whole hello where no stranger comes to.
 pub(super) async fn admit(house: Arc<House>, greeting: Greeting) {
     if let Some(begun) = tell(&house, greeting).await {
@@ -173,6 +196,7 @@ async fn obey(
         };
         match order {
             Some(Order::Accept(octets)) => {
+                talk.tunnel().welcome();
                 talk.say(&octets).await?;
                 step("H", None, signal);
             }

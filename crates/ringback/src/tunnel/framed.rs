@@ -18,7 +18,6 @@ use tokio::time::timeout;
 
 use super::{Talk, Tunnel};
 use crate::limits::{FAREWELL_PATIENCE, SEALED_OCTETS};
-use crate::socket;
 use crate::splice::{Leg, Pipe};
 
 /// One session's octets in a tunnel.
@@ -89,7 +88,7 @@ impl Framed {
             return Ok(());
         }
         self.home = here();
-        socket::move_here(self.tunnel.socket_mut())
+        self.tunnel.move_here()
     }
 
     /// Whether the session's octets go past TLS.
@@ -124,7 +123,7 @@ impl Framed {
             return Poll::Ready(Ok(&self.heard));
         }
         let come = ready!(match bare {
-            true => self.tunnel.poll_fill_bare(cx),
+            true => self.tunnel.passed()?.poll_fill(cx),
             false => self.tunnel.poll_fill(cx),
         })?;
         if come.is_empty() {
@@ -138,9 +137,9 @@ impl Framed {
             self.heard.drain(..octets);
             return;
         }
-        match bare {
-            true => self.tunnel.consume_bare(octets),
-            false => self.tunnel.consume(octets),
+        match (bare, self.tunnel.passed()) {
+            (true, Ok(records)) => records.consume(octets),
+            (true, Err(_)) | (false, _) => self.tunnel.consume(octets),
         }
     }
 
@@ -186,7 +185,7 @@ impl Framed {
         loop {
             let rest = &octets[..octets.len().min(self.writing.owed)];
             let head = &self.writing.head[self.writing.gone..];
-            let socket = self.tunnel.socket_mut();
+            let socket = self.tunnel.passed()?.stream_mut();
             let gone = ready!(match head {
                 [] => Pin::new(socket).poll_write(cx, rest),
                 _ => Pin::new(socket)
@@ -245,7 +244,7 @@ impl Framed {
     /// to move.
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.reading.come < HEAD_OCTETS {
-            let socket = self.tunnel.socket();
+            let socket = self.tunnel.passed()?.stream();
             ready!(socket.poll_read_ready(cx))?;
             let mut head = [0; HEAD_OCTETS];
             let room = &mut head[self.reading.come..];
@@ -265,7 +264,8 @@ impl Framed {
     /// Sends the frame's head, whose octets follow at once.
     fn poll_announce(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.writing.gone < HEAD_OCTETS {
-            let (socket, head) = (self.tunnel.socket(), &self.writing.head[self.writing.gone..]);
+            let socket = self.tunnel.passed()?.stream();
+            let head = &self.writing.head[self.writing.gone..];
             ready!(socket.poll_write_ready(cx))?;
             let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
             let sent =
@@ -353,7 +353,7 @@ impl Leg for Framed {
         if self.reading.left == 0 {
             return Poll::Ready(Ok(0));
         }
-        let octets = ready!(pipe.poll_fill(cx, self.tunnel.socket(), self.reading.left))?;
+        let octets = ready!(pipe.poll_fill(cx, self.tunnel.passed()?.stream(), self.reading.left))?;
         if octets == 0 {
             return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
         }
@@ -366,7 +366,8 @@ impl Leg for Framed {
             self.writing.begin(pipe.held().min(SESSION_FRAME_OCTETS));
         }
         ready!(self.poll_announce(cx))?;
-        let octets = ready!(pipe.poll_empty(cx, self.tunnel.socket(), self.writing.owed))?;
+        let octets =
+            ready!(pipe.poll_empty(cx, self.tunnel.passed()?.stream(), self.writing.owed))?;
         self.writing.carry(octets);
         Poll::Ready(Ok(octets))
     }

@@ -91,16 +91,7 @@ impl Dialer {
         asks: Asks,
     ) -> Result<Tunnel, NoTunnel> {
         socket::tune(&stream)?;
-        let mut config = ClientConfig::builder_with_provider(provider())
-            .with_protocol_versions(&[&version::TLS13])
-            .expect("the provider has suites and a group for TLS 1.3")
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Only(*server, provider())))
-            .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(
-                self.0.key.clone(),
-            )));
-        config.alpn_protocols = vec![asks.protocol().to_vec()];
-        config.resumption = Resumption::disabled();
+        let config = client_config(&self.0, server, asks);
         let name = ServerName::try_from(SERVER_NAME).expect("the server name is a host name");
         let hold_back = |it: &mut ClientConnection| it.set_buffer_limit(Some(HELD_OCTETS));
         let dialing = TlsConnector::from(Arc::new(config));
@@ -116,7 +107,7 @@ impl Dialer {
 impl Asks {
     const ALL: [Self; 3] = [Self::DialBack, Self::Client, Self::Enrolment];
 
-    fn protocol(self) -> &'static [u8] {
+    pub(super) fn protocol(self) -> &'static [u8] {
         match self {
             Self::DialBack => b"ringback/1",
             Self::Client => b"ringback-client/1",
@@ -171,7 +162,22 @@ fn peer(session: &CommonState) -> Option<(Asks, PublicKey)> {
     Some((asks, PublicKey::parse(key)?))
 }
 
-fn server_config(identity: &Identity) -> ServerConfig {
+/// Whoever dials the public proxy of this key, and no other.
+pub(super) fn client_config(identity: &Identity, server: &PublicKey, asks: Asks) -> ClientConfig {
+    let mut config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&version::TLS13])
+        .expect("the provider has suites and a group for TLS 1.3")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Only(*server, provider())))
+        .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(
+            identity.key.clone(),
+        )));
+    config.alpn_protocols = vec![asks.protocol().to_vec()];
+    config.resumption = Resumption::disabled();
+    config
+}
+
+pub(super) fn server_config(identity: &Identity) -> ServerConfig {
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&version::TLS13])
         .expect("the provider has suites and a group for TLS 1.3")
@@ -316,6 +322,8 @@ mod tests {
         // A further type of tunnel must be weighed here before this compiles again.
         let encrypts = |tunnel: &Tunnel| match tunnel {
             Tunnel::Tls(_) | Tunnel::Ipsec(_) => true,
+            #[cfg(feature = "quic")]
+            Tunnel::Quic(_) => true,
         };
         let _ = encrypts;
         let suites: Vec<_> = provider().cipher_suites.iter().filter_map(|it| it.tls13()).collect();

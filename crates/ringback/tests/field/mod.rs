@@ -50,6 +50,8 @@ pub struct Wishes {
     pub private: String,
     /// Further lines of `[operator]`.
     pub operator: String,
+    /// Whether the private proxy runs on the terminal itself.
+    pub on_terminal: bool,
 }
 
 impl Default for Wishes {
@@ -63,6 +65,7 @@ impl Default for Wishes {
             terminal: String::new(),
             private: String::new(),
             operator: "delay = { kind = \"fixed\", seconds = 0.2 }".into(),
+            on_terminal: false,
         }
     }
 }
@@ -73,6 +76,7 @@ pub struct Field {
     pub lab: Lab,
     pub folder: artefacts::Folder,
     processes: Vec<Process>,
+    on_terminal: bool,
 }
 
 /// One process and what it has said.
@@ -89,7 +93,8 @@ impl Field {
     pub async fn set_up(wishes: &Wishes) -> Result<Option<Self>> {
         let Some(lab) = Lab::for_test(wishes.plan).await? else { return Ok(None) };
         let folder = artefacts::folder()?;
-        let mut field = Self { lab, folder, processes: Vec::new() };
+        let mut field =
+            Self { lab, folder, processes: Vec::new(), on_terminal: wishes.on_terminal };
         field.make_keys().await?;
         field.write_files(wishes)?;
         for role in ["operator", "private", "public", "responder"] {
@@ -191,7 +196,7 @@ impl Field {
         match name {
             "operator" | "gateway" => &self.lab.smsc,
             "impostor" | "thief" => &self.lab.client,
-            "private" => &self.lab.private,
+            "private" if !self.on_terminal => &self.lab.private,
             "public" | "tap" => &self.lab.public,
             "responder" => &self.lab.dns,
             _ => &self.lab.terminal.host,

@@ -113,6 +113,11 @@ impl House {
     /// Starts every role, with a `[[terminal.service]]` table of the public proxy.
     pub async fn fill(&mut self, service: &str) -> Result<()> {
         self.write_files(service)?;
+        self.start_all().await
+    }
+
+    /// Starts every role, as the files have it.
+    pub async fn start_all(&mut self) -> Result<()> {
         let terminal = self.terminal.to_string();
         self.start("readings", &["--listen", &terminal]).await?;
         if self.carried.operator {

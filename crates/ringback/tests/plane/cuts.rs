@@ -63,7 +63,7 @@ async fn carry(
     let writing = if upwards { &private } else { &public };
     let path = match cut {
         // A second handle keeps a connection open; only who is to shut it down may have one.
-        Cut::Path => Some(writing.socket().as_fd().try_clone_to_owned()?),
+        Cut::Path => Some(writing.tcp().unwrap().as_fd().try_clone_to_owned()?),
         Cut::Nobody | Cut::Sender | Cut::Proxies => None,
     };
     let chain = Chain::over((private, public), bare, Duration::from_secs(60)).await;

@@ -63,15 +63,15 @@ async fn a_reset_on_one_side_is_a_reset_on_the_other() {
 #[tokio::test]
 async fn a_tunnel_that_ends_without_saying_so_resets_both_sides() {
     let (private, public) = Proxies::new().tunnel().await;
-    let path = private.socket().local_addr().unwrap();
-    assert_eq!(public.socket().peer_addr().unwrap(), path);
+    let path = private.tcp().unwrap().local_addr().unwrap();
+    assert_eq!(public.tcp().unwrap().peer_addr().unwrap(), path);
     let (mut client, mut held) = pair().await;
     let mut splices = JoinSet::new();
     let mut public = framed(public, false);
     splices.spawn(async move {
         splice(&mut held, &mut public, LONG, &Tally::default(), &Assumed).await
     });
-    socket2::SockRef::from(private.socket()).shutdown(Shutdown::Write).unwrap();
+    socket2::SockRef::from(private.tcp().unwrap()).shutdown(Shutdown::Write).unwrap();
     assert_reset(&mut client).await;
     assert_eq!(splices.join_next().await.unwrap().unwrap().how, How::Cut(Side::Terminal));
 }

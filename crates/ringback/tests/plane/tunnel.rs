@@ -74,7 +74,7 @@ async fn an_end_is_an_end_only_if_it_was_said() {
     assert_eq!(private.read_to_end(&mut octets).await.unwrap(), 2, "the other direction is open");
 
     let (private, mut public) = proxies.tunnel().await;
-    socket2::SockRef::from(private.socket()).shutdown(std::net::Shutdown::Write).unwrap();
+    socket2::SockRef::from(private.tcp().unwrap()).shutdown(std::net::Shutdown::Write).unwrap();
     let cut = public.read_to_end(&mut octets).await.unwrap_err();
     assert_eq!(cut.kind(), ErrorKind::UnexpectedEof);
 

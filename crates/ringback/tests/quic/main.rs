@@ -1,0 +1,18 @@
+//! Tunnels over QUIC: two ends on loopback, the real binary on loopback, and a terminal in the lab
+//! whose address changes. Only with the feature `quic`.
+
+#![cfg(feature = "quic")]
+
+#[path = "../field/mod.rs"]
+mod field;
+#[path = "../house/mod.rs"]
+mod house;
+
+use std::time::Duration;
+
+/// How long anything may take to come true.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+mod moving;
+mod stories;
+mod streams;
