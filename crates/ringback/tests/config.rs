@@ -102,19 +102,21 @@ fn a_service_that_no_client_could_use_is_a_mistake() -> Result<()> {
 fn all_mistakes_are_told_at_once_and_nothing_is_bound() -> Result<()> {
     let fleet = Fleet::new()?;
     let text = "[public]\nidentity = \"public.key\"\nstate = \"state\"\ndial_back = \"here\"\n\
-                htttp = \"0.0.0.0:80\"\nanswer_seconds = 3\n\
+                htttp = \"0.0.0.0:80\"\nanswer_seconds = 3\nworkers = 0\ncongestion = \"fast\"\n\
                 [[bearer]]\nname = \"operator\"\nkind = \"pigeon\"\n";
     std::fs::write(fleet.path("wrong.toml"), text)?;
     for role in ["check", "public"] {
         let told = fleet.ringback(&[role, "--config", "wrong.toml"])?;
         assert_eq!(told.status.code(), BAD_USAGE, "{}", said(&told));
         for mistake in [
-            "5 mistakes in wrong.toml",
+            "7 mistakes in wrong.toml",
             "line 1: public: clients cannot come: give http, tls, proxy, a service's raw, or clients with keys",
             "line 4: public.dial_back: \"here\"",
             "line 5: public.htttp: unknown key; did you mean http?",
             "line 6: public.answer_seconds: must be a whole number from 5 to 600",
-            "line 9: bearer[0].kind: \"pigeon\" is no kind of bearer; known: smpp",
+            "line 7: public.workers: must be a whole number from 1 to 64",
+            "line 8: public.congestion: \"fast\": must be \"system\"",
+            "line 11: bearer[0].kind: \"pigeon\" is no kind of bearer; known: smpp",
         ] {
             assert!(said(&told).contains(mistake), "no {mistake:?} in {}", said(&told));
         }
