@@ -33,7 +33,7 @@ use probe::{Aim, Probes};
 pub use call::{Call, CallEnd};
 pub use paired::Paired;
 pub use progress::Progress;
-pub use record::{BearerId, PublicKey, RoutePlan, Terminal};
+pub use record::{BearerId, PublicKey, RoutePlan, Spares, Terminal};
 pub use room::Room;
 pub use standings::Way;
 
@@ -481,7 +481,7 @@ impl Switchboard {
             }
             Event::SpliceEnded { client, tunnel, back: None } => {
                 let Some(&id) = self.ledger.tunnels.get(&tunnel) else { return };
-                self.at(id, now, |line, ledger| drop(line.unsplice(client, tunnel, ledger)));
+                self.at(id, now, |line, ledger| line.splice_ended((client, tunnel), now, ledger));
             }
             Event::SpliceEnded { client, tunnel, back: Some(paired) } => {
                 // Its line may have been revoked, or its session cut, in this very moment.
@@ -552,6 +552,7 @@ impl Switchboard {
     fn at(&mut self, id: LineId, now: Instant, act: impl FnOnce(&mut Line, &mut Ledger)) {
         let Some(line) = self.lines.get_mut(&id) else { return };
         let before = line.poll_timeout();
+        line.note_demand(now);
         act(line, &mut self.ledger);
         line.settle(now, &mut self.ledger);
 

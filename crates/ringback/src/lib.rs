@@ -37,3 +37,4 @@ mod control;
 mod fading;
 mod journal;
 mod state;
+mod workers;

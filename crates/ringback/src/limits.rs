@@ -22,6 +22,8 @@ pub const STRANGERS: usize = 1_024;
 pub const STRANGERS_PER_NETWORK: usize = 256;
 /// Connections that the kernel keeps for a listener that is busy; it drops the newest.
 pub const BACKLOG: i32 = 4_096;
+/// Threads that carry sessions, in one process; a machine with more cores leaves them to others.
+pub const WORKERS: usize = 64;
 /// Events under way to a role's machine; whoever reports the next waits.
 pub const EVENTS: usize = 1_024;
 /// Orders under way to one tunnel; when they do not fit, the tunnel is closed.

@@ -4,8 +4,6 @@
 //! commands is done. Nothing here waits: whatever takes time is a task that reports back.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -18,7 +16,7 @@ use ringback_proto::enrolment::Word;
 use ringback_proto::hello::{Answer, Caller, SessionId, ToPrivate};
 use ringback_proto::refusal::Refusal;
 use ringback_proto::switchboard::{
-    ClientId, Command, Event, Paired, PublicKey, RingId, Room, Switchboard, TunnelId,
+    ClientId, Command, Event, Paired, RingId, Room, Switchboard, TunnelId,
 };
 use ringback_proto::terminal::Callee;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -31,12 +29,12 @@ use crate::config::{
 };
 use crate::control::server::{self as control, Desk as ControlDesk, Wish};
 use crate::gate::{self, Gate};
-use crate::keyring::Keyring;
 use crate::keys::KeyFault;
 use crate::limits::{EVENTS, INCOMPLETE_PER_NETWORK, RATCHET_CHECK, SEQUENCE_CHECK, TRIALS_ASKED};
 use crate::reload::Reload;
 use crate::state::{self, Sequences};
 use crate::tunnel::{Acceptor, Framed, Identity};
+use crate::workers::{Desks, Workers};
 use crate::{clock, journal};
 
 mod armed;
@@ -44,6 +42,7 @@ mod clients;
 mod doorway;
 mod enrolment;
 mod files;
+mod fixed;
 mod keyed;
 mod knocks;
 mod listeners;
@@ -56,6 +55,7 @@ mod tunnels;
 
 use armed::{Armed, Port};
 use enrolment::Desk;
+use fixed::{FIXED, Fixed};
 use listeners::RawPorts;
 use lobby::Lobby;
 use proving::Changing;
@@ -82,6 +82,8 @@ struct House {
     seats: Arc<Semaphore>,
     /// Where somebody has logged in from.
     armed: Armed,
+    /// Where clients and tunnels are accepted, and stay.
+    workers: Desks,
 }
 
 impl House {
@@ -189,7 +191,8 @@ pub async fn run(
     let (purse, written) =
         Purse::open(&config.state, config.budget.rules.clone()).with_context(state)?;
     gate::self_test(&config.directory).await?;
-    let listeners = listeners::bind(&config)?;
+    let listeners = listeners::bind(&config, config.workers)?;
+    let workers = Workers::start(config.workers).context("cannot start threads")?;
     let files = files::Files::divide();
     let tasks = TaskTracker::new();
     tasks.spawn(journal::sync(written));
@@ -218,6 +221,7 @@ pub async fn run(
         lobby: Arc::new(Lobby::new(files.incomplete, INCOMPLETE_PER_NETWORK)),
         seats: Arc::new(Semaphore::new(files.clients)),
         armed: Armed::default(),
+        workers: workers.desks().clone(),
     });
     let (raw_ports, zone) = listeners.open(&house, files);
     let mut changing = Changing::new(config.keyring, config.ratchet);
@@ -243,12 +247,15 @@ pub async fn run(
         house: house.clone(),
     };
     info!(role = "public", terminals = config.directory.terminals().count(), "ready");
-    role.run(&mut reload, &stop).await;
+    // A task, and not what the runtime itself runs: that is woken by a system call each time.
+    let runs = tasks.spawn(async move { role.run(&mut reload, &stop).await });
+    runs.await.context("the role has failed")?;
 
     tasks.close();
     if tokio::time::timeout(config.grace, tasks.wait()).await.is_err() {
         info!("sessions were cut at the end of the grace period");
     }
+    workers.end().await;
     Ok(())
 }
 
@@ -298,37 +305,6 @@ fn access<'a>(
 /// Takes what comes back to the public proxy's own number, so that the operator need not keep it.
 async fn ignore(mut receiver: Receiver) {
     while receiver.hear().await.is_some() {}
-}
-
-/// What [`Fixed`] holds.
-const FIXED: &str = "identity, addresses, state, keyring, ratchet and bearers";
-
-/// What a running role cannot change: it is bound, or others know us by it.
-#[derive(PartialEq)]
-struct Fixed {
-    identity: PublicKey,
-    addresses: [Vec<SocketAddr>; 6],
-    state: PathBuf,
-    keyring: Option<Keyring>,
-    ratchet: Duration,
-    bearers: Vec<String>,
-}
-
-impl Fixed {
-    fn of(config: &PublicConfig) -> Self {
-        let responder = config.responder.as_ref().map(|it| it.listen.clone()).unwrap_or_default();
-        let PublicConfig { dial_back, announce, http, tls, proxy, .. } = config;
-        let [dial_back, announce, http, tls, proxy] =
-            [dial_back, announce, http, tls, proxy].map(Clone::clone);
-        Self {
-            identity: *config.identity.public_key(),
-            addresses: [dial_back, announce, http, tls, proxy, responder],
-            state: config.state.clone(),
-            keyring: config.keyring.clone(),
-            ratchet: config.ratchet,
-            bearers: config.bearers.keys().cloned().collect(),
-        }
-    }
 }
 
 struct Role {

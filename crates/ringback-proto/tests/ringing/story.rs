@@ -12,7 +12,7 @@ use ringback_proto::limits;
 use ringback_proto::secret::Secret;
 use ringback_proto::switchboard::{
     BearerId, CallEnd, ClientId, Command, Event, Over, Paired, Progress, PublicKey, RingId, Room,
-    RoutePlan, Switchboard, Terminal, TunnelId, Way,
+    RoutePlan, Spares, Switchboard, Terminal, TunnelId, Way,
 };
 use ringback_proto::terminal::{ServiceId, TenantName};
 
@@ -46,7 +46,7 @@ pub(crate) fn story(routes: usize) -> Story {
         routes: (0..routes).map(plan).collect(),
         answer_patience: seconds(60),
         linger: Duration::ZERO,
-        spares: 0,
+        spares: Spares::fixed(0),
         waiting: limits::WAITING_CLIENTS_PER_TERMINAL,
     };
     let ttls = BTreeMap::new();
@@ -61,7 +61,7 @@ pub(crate) fn story(routes: usize) -> Story {
 /// The same, whose tunnels linger for five minutes, with so many spares.
 pub(crate) fn lingering(spares: usize) -> Story {
     let mut story = story(1);
-    (story.terminal.linger, story.terminal.spares) = (seconds(300), spares);
+    (story.terminal.linger, story.terminal.spares) = (seconds(300), Spares::fixed(spares));
     story
 }
 

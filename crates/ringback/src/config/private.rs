@@ -19,6 +19,7 @@ use super::grant::{self, Grant};
 use super::section::Section;
 use crate::keyring::{Contents, Keyring};
 use crate::keys::{self, KeyFault, TerminalKeys};
+use crate::socket::Congestion;
 use crate::tunnel::Identity;
 
 /// What a private proxy runs by.
@@ -36,6 +37,10 @@ pub struct PrivateConfig {
     pub idle: Duration,
     /// How long splices may go on after a stop.
     pub grace: Duration,
+    /// Threads that carry sessions.
+    pub workers: usize,
+    /// How tunnels find their pace.
+    pub congestion: Congestion,
     /// What signals come by, by name.
     pub bearers: BTreeMap<String, Bearer>,
     /// Whom it may dial.
@@ -135,6 +140,7 @@ pub(super) fn read(root: &mut Section<'_>) -> Option<PrivateConfig> {
     let nat64 = read_nat64(&mut base);
     let idle = base.seconds("idle_seconds", 10, 31_536_000, 3600);
     let grace = base.seconds("grace_seconds", 0, 3600, 30);
+    let (workers, congestion) = (base.workers(), base.congestion());
     base.finish();
     if root.lacks("bearer") {
         root.wrong("bearer", "missing: signals come by one [[bearer]] or more");
@@ -178,6 +184,8 @@ pub(super) fn read(root: &mut Section<'_>) -> Option<PrivateConfig> {
         nat64,
         idle,
         grace,
+        workers,
+        congestion,
         bearers,
         public_proxies,
         subscriptions,

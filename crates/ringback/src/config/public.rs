@@ -16,6 +16,7 @@ use super::section::Section;
 use crate::keyring::{Contents, Keyring};
 use crate::keys;
 use crate::limits::RATCHET_EVERY;
+use crate::socket::Congestion;
 use crate::tunnel::Identity;
 
 /// What a public proxy runs by.
@@ -43,6 +44,10 @@ pub struct PublicConfig {
     pub idle: Duration,
     /// How long splices may go on after a stop.
     pub grace: Duration,
+    /// Threads that carry sessions.
+    pub workers: usize,
+    /// How tunnels find their pace.
+    pub congestion: Congestion,
     /// What carries signals, by name.
     pub bearers: BTreeMap<String, Bearer>,
     /// What rings may cost.
@@ -95,6 +100,8 @@ pub(super) fn read(root: &mut Section<'_>) -> Option<PublicConfig> {
         ratchet: base.ratchet,
         idle: base.idle,
         grace: base.grace,
+        workers: base.workers,
+        congestion: base.congestion,
         bearers,
         budget,
         directory: Arc::new(directory),
@@ -145,6 +152,8 @@ struct Base {
     ratchet: Duration,
     idle: Duration,
     grace: Duration,
+    workers: usize,
+    congestion: Congestion,
 }
 
 fn read_base(section: &mut Section<'_>) -> Option<Base> {
@@ -174,5 +183,7 @@ fn read_base(section: &mut Section<'_>) -> Option<Base> {
         ratchet: section.seconds("ratchet_seconds", 1, 31_536_000, RATCHET_EVERY.as_secs()),
         idle: section.seconds("idle_seconds", 10, 31_536_000, 3600),
         grace: section.seconds("grace_seconds", 0, 3600, 30),
+        workers: section.workers(),
+        congestion: section.congestion(),
     })
 }

@@ -13,7 +13,9 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::keyring::{Contents, Keyring};
-use crate::keys;
+use crate::limits::WORKERS;
+use crate::socket::Congestion;
+use crate::{keys, workers};
 
 /// One mistake: where it is and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -194,6 +196,21 @@ impl<'a> Section<'a> {
     /// A duration in whole seconds within bounds, or the default if missing.
     pub fn seconds(&mut self, key: &'static str, least: u64, most: u64, default: u64) -> Duration {
         Duration::from_secs(self.number(key, least, most, default))
+    }
+
+    /// How tunnels find their pace.
+    pub fn congestion(&mut self) -> Congestion {
+        if self.has("congestion") {
+            self.required("congestion").unwrap_or_default()
+        } else {
+            Congestion::System
+        }
+    }
+
+    /// How many threads carry sessions.
+    pub fn workers(&mut self) -> usize {
+        let (most, usual) = (WORKERS as u64, workers::usual());
+        usize::try_from(self.number("workers", 1, most, usual as u64)).unwrap_or(usual)
     }
 
     /// A service's id, 0 if missing. On the wire the highest number stands for the only service.

@@ -129,6 +129,9 @@ async fn reach(
         }
         Err(_) => return Err(DialOutcome::Unreachable),
     };
+    if let Err(fault) = house.congestion.apply(&stream) {
+        debug!(%fault, "the system does not let congestion be chosen");
+    }
     match timeout(HELLO_PATIENCE, house.dialer.dial(stream, &proxy.public_key, Asks::DialBack))
         .await
     {
