@@ -257,6 +257,13 @@ impl Tunnel {
         }
     }
 
+    /// Whether something else than records may come.
+    fn be_exact(&mut self, exact: bool) {
+        match self {
+            Self::Tls(tunnel) => tunnel.records_mut().be_exact(exact),
+        }
+    }
+
     /// Whether whole records have come, and what is next may be none.
     fn is_between(&self) -> bool {
         match self {

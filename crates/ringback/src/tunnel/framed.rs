@@ -73,12 +73,14 @@ fn here() -> Option<runtime::Id> {
 impl Framed {
     /// Begins a session in a tunnel in which both ends have just agreed on it.
     pub fn new(talk: Talk, bare: bool) -> io::Result<Self> {
-        let (tunnel, heard) = talk.into_parts();
+        let (mut tunnel, heard) = talk.into_parts();
         // What was heard inside TLS by now is nothing that a bare session would say.
         if bare && !(heard.is_empty() && tunnel.is_between()) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "said before a bare session"));
         }
         let (reading, writing) = (Reading::default(), Writing::default());
+        // A sealed session is followed by talk, and nothing bare comes before we have replied there.
+        tunnel.be_exact(bare);
         Ok(Self { tunnel, heard, bare, home: here(), reading, writing })
     }
 
@@ -111,6 +113,7 @@ impl Framed {
         match timeout(FAREWELL_PATIENCE, self.read(&mut more)).await?? {
             0 => {
                 self.disarm()?;
+                self.tunnel.be_exact(true);
                 Ok(Talk::resumed(self.tunnel, self.heard))
             }
             _ => Err(io::Error::new(io::ErrorKind::InvalidData, "octets after the session")),

@@ -1,8 +1,8 @@
 //! The TCP connection below a tunnel's TLS, read in large pieces and handed on in exact ones.
 //!
-//! TLS is never given an octet beyond the record that it is reading, so that what follows a record
-//! may be something else: a bare session's frames. What was read ahead is kept for whoever is next.
-//! It looks at nothing of a record but its length.
+//! TLS is given no octet beyond the record that it is reading, so that what follows a record may be
+//! something else: a bare session's frames. What was read ahead is kept for whoever is next. Where nothing
+//! else can follow, it is given what there is. It looks at nothing of a record but its length.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -22,6 +22,7 @@ pub(crate) struct Records<S = TcpStream> {
     stream: S,
     ahead: Option<Ahead>,
     place: Place,
+    exact: bool,
 }
 
 #[derive(Debug)]
@@ -42,7 +43,7 @@ enum Place {
 
 impl<S> Records<S> {
     pub(crate) fn new(stream: S) -> Self {
-        Self { stream, ahead: None, place: Place::START }
+        Self { stream, ahead: None, place: Place::START, exact: true }
     }
 
     pub(crate) fn into_stream(self) -> S {
@@ -55,6 +56,12 @@ impl<S> Records<S> {
 
     pub(crate) fn stream_mut(&mut self) -> &mut S {
         &mut self.stream
+    }
+
+    /// Whether each read ends where its record does. TLS makes room for each record anew then, so that it
+    /// is not asked for where only records can come.
+    pub(crate) fn be_exact(&mut self, exact: bool) {
+        self.exact = exact;
     }
 
     /// Whether TLS has taken whole records only.
@@ -133,9 +140,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for Records<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let place = this.place;
+        let (mut place, exact) = (this.place, this.exact);
         let ahead = ready!(this.poll_fill(cx))?;
-        let (octets, place) = place.pass(&ahead[..ahead.len().min(buffer.remaining())]);
+        let ahead = &ahead[..ahead.len().min(buffer.remaining())];
+        let mut octets = 0;
+        while octets < ahead.len() {
+            let (passed, next) = place.pass(&ahead[octets..]);
+            (octets, place) = (octets + passed, next);
+            if exact {
+                break;
+            }
+        }
         buffer.put_slice(&ahead[..octets]);
         this.consume(octets);
         this.place = place;

@@ -117,9 +117,11 @@ impl Asks {
 }
 
 impl TlsTunnel {
-    fn finish(stream: TlsStream<Records>) -> Result<(Asks, Tunnel), NoTunnel> {
+    fn finish(mut stream: TlsStream<Records>) -> Result<(Asks, Tunnel), NoTunnel> {
         let (_, session) = stream.get_ref();
         let (asks, peer) = peer(session).ok_or(NoTunnel::Protocol)?;
+        // Only what a private proxy has dialed is ever bare.
+        stream.get_mut().0.be_exact(asks == Asks::DialBack);
         Ok((asks, Tunnel::Tls(Box::new(Self { stream, peer }))))
     }
 
