@@ -25,7 +25,8 @@ pub(crate) fn known(socket: &Path) -> Result<Known> {
     let connections = ask(&mut stream, "get-conns", Message::default())?;
     let keys = ask(&mut stream, "get-shared", Message::default())?;
     let texts = |it: &Message, list| it.list(list).iter().map(|it| (*it).to_owned()).collect();
-    let associations = list(&mut stream)?.into_iter();
+    // A handshake that nobody has named yet is not a session's.
+    let associations = list(&mut stream)?.into_iter().filter(|(it, _)| it.starts_with("ringback-"));
     Ok(Known {
         connections: texts(&connections, "conns"),
         keys: texts(&keys, "keys"),

@@ -6,6 +6,7 @@ mod field;
 
 mod charon;
 mod faults;
+mod figures;
 mod policy;
 mod scene;
 mod stories;
