@@ -13,7 +13,8 @@ use crate::target;
 use crate::tool::tool;
 
 /// Debian's packages, and a file that each brings: a program, or a path with at most one `*`.
-const DEBIAN: [(&str, &str); 31] = [
+const DEBIAN: [(&str, &str); 37] = [
+    ("charon-systemd", "charon-systemd"),
     ("chromium", "chromium"),
     ("conntrack", "conntrack"),
     ("curl", "curl"),
@@ -30,6 +31,9 @@ const DEBIAN: [(&str, &str); 31] = [
     ("iputils-ping", "ping"),
     ("kannel", "bearerbox"),
     ("knot-dnsutils", "kdig"),
+    ("libcharon-extra-plugins", "/usr/lib/ipsec/plugins/libstrongswan-kernel-libipsec.so"),
+    ("libstrongswan-extra-plugins", "/usr/lib/ipsec/plugins/libstrongswan-curve25519.so"),
+    ("libstrongswan-standard-plugins", "/usr/lib/ipsec/plugins/libstrongswan-openssl.so"),
     ("modemmanager", "ModemManager"),
     ("nftables", "nft"),
     ("nodejs", "node"),
@@ -42,6 +46,8 @@ const DEBIAN: [(&str, &str); 31] = [
     ("python3-jwt", "/usr/lib/python3/dist-packages/jwt/__init__.py"),
     ("python3-venv", "/usr/lib/python3*/ensurepip"),
     ("smstools", "smsd"),
+    ("strongswan-pki", "pki"),
+    ("strongswan-swanctl", "swanctl"),
     ("tayga", "tayga"),
     ("tcpdump", "tcpdump"),
     ("util-linux", "nsenter"),

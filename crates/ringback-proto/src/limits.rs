@@ -37,10 +37,20 @@ pub const RETRY_AFTER: Duration = Duration::from_secs(2);
 pub const PENDING_RINGS: usize = 65_536;
 /// Clients that may wait in all; the newest is refused as busy.
 pub const WAITING_CLIENTS: usize = 16_384;
-/// Tunnels of one terminal that may stand by; the newest is dismissed.
-pub const STANDBYS_PER_TERMINAL: usize = 16;
+/// Tunnels of one terminal that may stand by; the newest is dismissed. Most of them have served:
+/// room for as many clients as may wait, so that none of a steady stream needs a handshake.
+pub const STANDBYS_PER_TERMINAL: usize = 64;
+/// Spares that a terminal is rung for by what it was asked for of late; further clients of a rush
+/// wait for a dial-back. A browser has six connections to a server, and asks for its icon.
+pub const LEARNED_SPARES: usize = 8;
+/// How long a terminal's peak of clients at once lasts, before one less is expected, and one standby
+/// less is kept: a page that is looked at every few minutes finds its tunnels there.
+pub const DEMAND_EBB: Duration = Duration::from_secs(120);
 /// Further rings that one tunnel carries before its session; the clients beyond ring another way.
 pub const RINGS_PER_TUNNEL: usize = 16;
+/// Rings over tunnels of one terminal that await a dial-back at once; further clients are rung for when
+/// one has come. Half of what its private proxy dials at once ([`DIALS_PER_KID`]), which drops the rest.
+pub const TUNNEL_RINGS_AT_ONCE: usize = 32;
 /// How long a client waits for a dial-back that was rung over a tunnel before its routes are rung.
 pub const TUNNEL_RING_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a signal sent over a tunnel is worth obeying; a later dial-back is dismissed.
@@ -125,8 +135,9 @@ pub const OPENED_IN_VAIN_BY_TUNNEL: Rate = Rate { tokens: 500, per: Duration::fr
 pub const OPENED_IN_VAIN_BY_TUNNEL_PER_KID: Rate = Rate { tokens: 50, per: Duration::from_secs(1) };
 /// Requests of one key id by bearers that earn a dial; the newest is dropped.
 pub const DIALS_BY_BEARER: Rate = Rate { tokens: 12, per: Duration::from_secs(60) };
-/// Requests of one key id over tunnels that earn a dial; the newest is dropped.
-pub const DIALS_BY_TUNNEL: Rate = Rate { tokens: 600, per: Duration::from_secs(60) };
+/// Requests of one key id over tunnels that earn a dial; the newest is dropped, and its client is rung
+/// for by SMS. A dial costs a private proxy 1 ms of a core: a public proxy may have a fifth of one.
+pub const DIALS_BY_TUNNEL: Rate = Rate { tokens: 12_000, per: Duration::from_secs(60) };
 
 // Budgets and shares.
 

@@ -33,8 +33,8 @@ use probe::{Aim, Probes};
 pub use call::{Call, CallEnd};
 pub use paired::Paired;
 pub use progress::Progress;
-pub use record::{BearerId, PublicKey, RoutePlan, Terminal};
-pub use room::Room;
+pub use record::{BearerId, PublicKey, RoutePlan, Spares, Terminal};
+pub use room::{Census, Room};
 pub use standings::Way;
 
 /// Joins waiting clients with the tunnels that private proxies dial back.
@@ -287,6 +287,12 @@ pub enum Command {
         /// The ring.
         ring: RingId,
     },
+    /// Nobody can answer the ring's signal any more: what was prepared for its dial-back over IPsec is of
+    /// no use. Told of rings that may be answered so, and of no others.
+    Unawait {
+        /// The ring.
+        ring: RingId,
+    },
     /// Answer the hello with this code; more commands for the tunnel follow.
     Accept {
         /// The tunnel.
@@ -370,19 +376,6 @@ pub enum Command {
         /// How.
         how: CallEnd,
     },
-}
-
-/// How much the switchboard holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Census {
-    /// Terminals with clients, tunnels or rings.
-    pub lines: usize,
-    /// Clients that wait.
-    pub waiting: usize,
-    /// Tunnels that stand by, open or carry a session.
-    pub tunnels: usize,
-    /// Rings that a dial-back may answer.
-    pub rings: usize,
 }
 
 impl Switchboard {
@@ -512,7 +505,7 @@ impl Switchboard {
             }
             Event::SpliceEnded { client, tunnel, back: None } => {
                 let Some(&id) = self.ledger.tunnels.get(&tunnel) else { return };
-                self.at(id, now, |line, ledger| drop(line.unsplice(client, tunnel, ledger)));
+                self.at(id, now, |line, ledger| line.splice_ended((client, tunnel), now, ledger));
             }
             Event::SpliceEnded { client, tunnel, back: Some(paired) } => {
                 // Its line may have been revoked, or its session cut, in this very moment.
@@ -583,6 +576,7 @@ impl Switchboard {
     fn at(&mut self, id: LineId, now: Instant, act: impl FnOnce(&mut Line, &mut Ledger)) {
         let Some(line) = self.lines.get_mut(&id) else { return };
         let before = line.poll_timeout();
+        line.note_demand(now);
         act(line, &mut self.ledger);
         line.settle(now, &mut self.ledger);
 

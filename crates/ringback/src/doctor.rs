@@ -19,6 +19,7 @@ use crate::control::Found;
 use crate::table::{Table, Tone};
 
 mod checks;
+mod ipsec;
 
 /// What was found.
 #[derive(Debug)]

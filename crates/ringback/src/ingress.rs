@@ -28,7 +28,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::{limits, socket};
+use crate::limits;
 
 pub use credential::{Credential, HeadPrint};
 pub use http::ask as head;
@@ -136,8 +136,6 @@ pub async fn name(stream: &mut TcpStream, listening: &Listening) -> Result<Asked
         Listening::Http => Protocol::Http,
         Listening::Tls => Protocol::Tls,
     };
-    // A socket that takes no options is a broken one, which shows when it is read.
-    let _ = socket::tune(stream);
     let asked = timeout(limits::HEAD_PATIENCE, ask(stream, listening, &mut protocol)).await;
     asked.unwrap_or(Err(Cause::Slow)).map_err(|cause| Unnamed { protocol, cause })
 }

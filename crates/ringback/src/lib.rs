@@ -38,3 +38,4 @@ mod control;
 mod fading;
 mod journal;
 mod state;
+mod workers;

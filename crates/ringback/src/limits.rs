@@ -22,6 +22,8 @@ pub const STRANGERS: usize = 1_024;
 pub const STRANGERS_PER_NETWORK: usize = 256;
 /// Connections that the kernel keeps for a listener that is busy; it drops the newest.
 pub const BACKLOG: i32 = 4_096;
+/// Threads that carry sessions, in one process; a machine with more cores leaves them to others.
+pub const WORKERS: usize = 64;
 /// Events under way to a role's machine; whoever reports the next waits.
 pub const EVENTS: usize = 1_024;
 /// Orders under way to one tunnel; when they do not fit, the tunnel is closed.
@@ -325,6 +327,8 @@ pub const CHARON_FAREWELL: Duration = Duration::from_secs(3);
 pub const VICI_PATIENCE: Duration = Duration::from_secs(3);
 /// Octets read at once from the daemon.
 pub const VICI_READ_OCTETS: usize = 4 * 1024;
+/// How long a tunnel keeps a ring back whose session is not awaited yet; then it is not said.
+pub const AWAIT_PATIENCE: Duration = Duration::from_secs(5);
 /// How long an address or a route may take to be set; then the session is refused.
 pub const IP_PATIENCE: Duration = Duration::from_secs(3);
 /// How long an association may take, its retransmissions included; then there is no way for it.

@@ -30,7 +30,8 @@ fn main() -> ExitCode {
         }
     };
     telemetry::start(cli.log, cli.command.usually_logs());
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    // What decides is on one thread; what carries sessions has its own.
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
     if cli.command.is_role() {
         keys::warm_up();
         runtime.on_thread_start(keys::warm_up);

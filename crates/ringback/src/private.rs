@@ -29,6 +29,7 @@ use crate::ipsec::Ipsec;
 use crate::keyring::{Keyring, keep_turned};
 use crate::limits::{COMPLAINT_PAUSE, EVENTS, RETIRE_CHECK};
 use crate::reload::Reload;
+use crate::workers::{Desks, Workers};
 use crate::{clock, state, tunnel};
 
 mod dial;
@@ -129,6 +130,7 @@ pub async fn run(
     let presence = Presence::default();
     presence.follow(&tables.kids());
     let tables = RwLock::new(Arc::new(tables));
+    let workers = Workers::start(config.workers).context("cannot start threads")?;
     let tasks = TaskTracker::new();
     let (events, heard) = mpsc::channel(EVENTS);
     let mut healths = BTreeMap::new();
@@ -163,16 +165,20 @@ pub async fn run(
         heard,
         state: config.state,
         tasks: tasks.clone(),
+        workers: workers.desks().clone(),
         rejected: 0,
         complain_at: None,
     };
     info!(role = "private", terminals = config.subscriptions.len(), "ready");
-    role.run(&mut reload, &stop).await;
+    // A task, and not what the runtime itself runs: that is woken by a system call each time.
+    let runs = tasks.spawn(async move { role.run(&mut reload, &stop).await });
+    runs.await.context("the role has failed")?;
 
     tasks.close();
     if tokio::time::timeout(config.grace, tasks.wait()).await.is_err() {
         info!("sessions were cut at the end of the grace period");
     }
+    workers.end().await;
     Ok(())
 }
 
@@ -182,6 +188,8 @@ struct Role {
     heard: mpsc::Receiver<Event>,
     state: PathBuf,
     tasks: TaskTracker,
+    /// Where dials are begun, and their sessions stay.
+    workers: Desks,
     rejected: u64,
     complain_at: Option<Instant>,
 }
@@ -313,7 +321,8 @@ impl Role {
             Command::Adopt { kid, ratchet } => self.adopt(kid, ratchet),
             Command::Dial { dial, verified } => {
                 let house = self.house.clone();
-                self.tasks.spawn(async move { dial::dial(&house, dial, &verified).await });
+                let dials = async move { dial::dial(&house, dial, &verified).await };
+                self.tasks.spawn_on(dials, self.workers.next());
             }
             Command::Reject { kid, rejection } => {
                 debug!(?kid, %rejection, "not obeyed");

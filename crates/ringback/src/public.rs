@@ -4,50 +4,47 @@
 //! commands is done. Nothing here waits: whatever takes time is a task that reports back.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::Context;
 use ringback_bearer::{Receiver, Transmitter};
-use ringback_proto::access_request::{Kid, Protocol, SealingKey, TunnelType};
+use ringback_proto::access_request::{Kid, SealingKey, TunnelType};
 use ringback_proto::dns::Zone;
 use ringback_proto::enrolment::Word;
 use ringback_proto::hello::{Answer, Caller, SessionId, ToPrivate};
 use ringback_proto::ipsec::End;
 use ringback_proto::refusal::Refusal;
 use ringback_proto::switchboard::{
-    ClientId, Command, Event, Paired, PublicKey, RingId, Room, Switchboard, TunnelId,
+    ClientId, Command, Event, Paired, RingId, Room, Switchboard, TunnelId,
 };
 use ringback_proto::terminal::Callee;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
-use crate::config::{
-    Access, BudgetConfig, Config, Directory, IpsecConfig, ListedTerminal, PublicConfig,
-    ResponderConfig,
-};
+use crate::config::{Access, BudgetConfig, Config, Directory, ListedTerminal, PublicConfig};
 use crate::control::server::{self as control, Desk as ControlDesk, Wish};
 use crate::gate::{self, Gate};
 use crate::ipsec::Ipsec;
-use crate::keyring::Keyring;
 use crate::keys::KeyFault;
 use crate::limits::{EVENTS, INCOMPLETE_PER_NETWORK, RATCHET_CHECK, SEQUENCE_CHECK, TRIALS_ASKED};
 use crate::reload::Reload;
 use crate::state::{self, Sequences};
 use crate::tunnel::{Acceptor, Framed, Identity};
+use crate::workers::{Desks, Workers};
 use crate::{clock, journal};
 
+mod alone;
 mod armed;
 mod awaiting;
 mod clients;
 mod doorway;
 mod enrolment;
 mod files;
+mod fixed;
 mod keyed;
 mod knocks;
 mod listeners;
@@ -60,9 +57,11 @@ mod streams;
 mod trying;
 mod tunnels;
 
+pub use alone::answer_dns;
 use armed::{Armed, Port};
-use awaiting::Sending;
+use awaiting::{Ready, Sending};
 use enrolment::Desk;
+use fixed::{FIXED, Fixed};
 use listeners::RawPorts;
 use lobby::Lobby;
 use proving::Changing;
@@ -90,6 +89,8 @@ struct House {
     /// Where somebody has logged in from.
     armed: Armed,
     ipsec: Option<Ipsec>,
+    /// Where clients and tunnels are accepted, and stay.
+    workers: Desks,
 }
 
 impl House {
@@ -169,6 +170,8 @@ enum Order {
     Accept(Vec<u8>),
     /// Say these octets.
     Say(Vec<u8>),
+    /// Say these octets as soon as a session is awaited, before anything else; or never.
+    SayWhen(Ready, Vec<u8>),
     /// Say these octets, then wait for the private proxy's word on the service.
     Open(Vec<u8>),
     /// Tell the private proxy, unless it was opened, then hand the tunnel over for one session.
@@ -199,7 +202,8 @@ pub async fn run(
     let (purse, written) =
         Purse::open(&config.state, config.budget.rules.clone()).with_context(state)?;
     gate::self_test(&config.directory).await?;
-    let listeners = listeners::bind(&config)?;
+    let listeners = listeners::bind(&config, config.workers)?;
+    let workers = Workers::start(config.workers).context("cannot start threads")?;
     let files = files::Files::divide();
     let tasks = TaskTracker::new();
     tasks.spawn(journal::sync(written));
@@ -233,6 +237,7 @@ pub async fn run(
         seats: Arc::new(Semaphore::new(files.clients)),
         armed: Armed::default(),
         ipsec,
+        workers: workers.desks().clone(),
     });
     let (raw_ports, zone) = listeners.open(&house, files);
     let mut changing = Changing::new(config.keyring, config.ratchet);
@@ -251,6 +256,7 @@ pub async fn run(
         clients: BTreeMap::new(),
         tunnels: BTreeMap::new(),
         ringing: BTreeMap::new(),
+        awaited: BTreeMap::new(),
         trials: Trials::default(),
         wished,
         late: 0,
@@ -258,41 +264,15 @@ pub async fn run(
         house: house.clone(),
     };
     info!(role = "public", terminals = config.directory.terminals().count(), "ready");
-    role.run(&mut reload, &stop).await;
+    // A task, and not what the runtime itself runs: that is woken by a system call each time.
+    let runs = tasks.spawn(async move { role.run(&mut reload, &stop).await });
+    runs.await.context("the role has failed")?;
 
     tasks.close();
     if tokio::time::timeout(config.grace, tasks.wait()).await.is_err() {
         info!("sessions were cut at the end of the grace period");
     }
-    Ok(())
-}
-
-/// Answers DNS, and nothing else, until it is stopped.
-pub async fn answer_dns(
-    config: ResponderConfig,
-    mut reload: Reload,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
-    let sockets = listeners::bind_responder(&config)?;
-    let tasks = TaskTracker::new();
-    let zone = listeners::open_responder(sockets, &config, &tasks, &stop);
-    info!(role = "responder", "ready");
-    loop {
-        tokio::select! {
-            config = reload.next() => match config {
-                Config::Responder(config) => {
-                    zone.send_replace(config.zone);
-                    info!("reloaded: listen addresses as before");
-                }
-                Config::Public(_) | Config::Private(_) | Config::Operator(_) => {
-                    error!("not reloaded: the file has no [responder] table of its own any more");
-                }
-            },
-            () = stop.cancelled() => break,
-        }
-    }
-    tasks.close();
-    tasks.wait().await;
+    workers.end().await;
     Ok(())
 }
 
@@ -315,43 +295,6 @@ async fn ignore(mut receiver: Receiver) {
     while receiver.hear().await.is_some() {}
 }
 
-/// What [`Fixed`] holds.
-const FIXED: &str =
-    "identity, addresses, state, keyring, ratchet, bearers, IPsec, and whether there is QUIC";
-
-/// What a running role cannot change: it is bound, or others know us by it.
-#[derive(PartialEq)]
-struct Fixed {
-    identity: PublicKey,
-    addresses: [Vec<SocketAddr>; 6],
-    state: PathBuf,
-    keyring: Option<Keyring>,
-    ratchet: Duration,
-    bearers: Vec<String>,
-    ipsec: Option<IpsecConfig>,
-    /// Whether it listens for QUIC.
-    quic: bool,
-}
-
-impl Fixed {
-    fn of(config: &PublicConfig) -> Self {
-        let responder = config.responder.as_ref().map(|it| it.listen.clone()).unwrap_or_default();
-        let PublicConfig { dial_back, announce, http, tls, proxy, .. } = config;
-        let [dial_back, announce, http, tls, proxy] =
-            [dial_back, announce, http, tls, proxy].map(Clone::clone);
-        Self {
-            identity: *config.identity.public_key(),
-            addresses: [dial_back, announce, http, tls, proxy, responder],
-            state: config.state.clone(),
-            keyring: config.keyring.clone(),
-            ratchet: config.ratchet,
-            bearers: config.bearers.keys().cloned().collect(),
-            ipsec: config.ipsec.clone(),
-            quic: config.directory.wants(Protocol::Quic),
-        }
-    }
-}
-
 struct Role {
     fixed: Fixed,
     switchboard: Switchboard,
@@ -366,6 +309,8 @@ struct Role {
     tunnels: BTreeMap<TunnelId, mpsc::Sender<Order>>,
     /// Rings that are followed at a bearer; dropping one takes its signal back, submitted or not.
     ringing: BTreeMap<RingId, oneshot::Sender<()>>,
+    /// Rings whose dial-back a daemon awaits; dropping one ends that.
+    awaited: BTreeMap<RingId, DropGuard>,
     /// Routes that the operator has tried.
     trials: Trials,
     wished: mpsc::Receiver<Wish>,
@@ -555,6 +500,7 @@ impl Role {
             }
             Command::Tried { kid, outcome } => self.tried(kid, outcome),
             Command::Cancel { ring } => drop(self.ringing.remove(&ring)),
+            Command::Unawait { ring } => drop(self.awaited.remove(&ring)),
             Command::Accept { tunnel, mac } => {
                 let answer = Answer::Accepted { mac }.encode();
                 self.order(tunnel, Order::Accept(answer.to_vec()));
@@ -628,7 +574,7 @@ impl Role {
         self.frame(tunnel, frame, Order::Say);
     }
 
-    fn frame(&mut self, tunnel: TunnelId, frame: &ToPrivate, order: impl Fn(Vec<u8>) -> Order) {
+    fn frame(&mut self, tunnel: TunnelId, frame: &ToPrivate, order: impl FnOnce(Vec<u8>) -> Order) {
         match frame.encode() {
             Ok(octets) => self.order(tunnel, order(octets)),
             Err(fault) => error!(%fault, "a frame that no tunnel can carry"),

@@ -43,6 +43,9 @@ pub fn start(format: Format, usual: &str) {
 /// The session's id is the same at both proxies; a signal's ties steps D to H together before the
 /// private proxy has been told the session.
 pub fn step(step: &'static str, session: Option<SessionId>, signal: Option<SignalId>) {
+    if !tracing::enabled!(target: STEPS, tracing::Level::DEBUG) {
+        return;
+    }
     let session = session.map(|it| it.to_string());
     let signal = signal.map(|it| it.to_string());
     tracing::debug!(target: STEPS, step, session, signal);
@@ -56,6 +59,9 @@ pub fn ended(session: SessionId, ended: &Ended) {
 
 /// Logs step D: what carries the signal, and for the how-manieth time it is tried.
 pub fn rang(session: Option<SessionId>, signal: SignalId, over: &str, attempt: usize) {
+    if !tracing::enabled!(target: STEPS, tracing::Level::DEBUG) {
+        return;
+    }
     let session = session.map(|it| it.to_string());
     tracing::debug!(target: STEPS, step = "D", session, signal = %signal, over, attempt);
 }

@@ -208,6 +208,15 @@ impl Tunnel {
         }
     }
 
+    fn tcp_mut(&mut self) -> Option<&mut TcpStream> {
+        match self {
+            Self::Tls(tunnel) => Some(tunnel.records_mut().stream_mut()),
+            Self::Ipsec(tunnel) => Some(tunnel.records_mut().stream_mut()),
+            #[cfg(feature = "quic")]
+            Self::Quic(_) => None,
+        }
+    }
+
     /// The other end is known by its hello to be no stranger any more.
     pub fn welcome(&self) {
         match self {

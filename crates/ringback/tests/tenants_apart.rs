@@ -264,7 +264,7 @@ const SHARED: &str = "waiting = 4096\nanswer_seconds = 120";
 #[tokio::test(flavor = "multi_thread")]
 async fn of_many_requests_at_once_each_reaches_the_server_of_its_own_tenant() -> Result<()> {
     const REQUESTS: usize = 2_000;
-    let unlimited = NO_LIMIT.replace("linger_seconds = 0", "linger_seconds = 10");
+    let unlimited = NO_LIMIT.replace("linger_seconds = 0", "linger_seconds = 10\nworkers = 3");
     let fleet = Fleet::open(&MIXED, &unlimited).await?;
     let begun = Instant::now();
     let mut clients = JoinSet::new();

@@ -5,6 +5,7 @@
 //! leave is in `line/ringing.rs`, how clients send theirs in `line/own.rs`, what tunnels do in
 //! `line/tunnels.rs`.
 
+mod demand;
 mod judging;
 mod own;
 mod ringing;
@@ -25,6 +26,7 @@ use super::ledger::{Ledger, Waiting};
 use super::paired::Paired;
 use super::{CallEnd, ClientId, Command, LineId, Over, PublicKey, RingId, Terminal, TunnelId};
 
+use demand::Demand;
 pub(super) use own::OwnRings;
 
 /// Everything that is held for one terminal.
@@ -37,13 +39,19 @@ pub(super) struct Line {
     clients: BTreeMap<ClientId, Client>,
     /// Whoever waits and has no tunnel, first come first.
     queue: VecDeque<ClientId>,
+    /// Tunnels without a session.
     tunnels: BTreeMap<TunnelId, Tunnel>,
+    /// Tunnels with one: of these there may be thousands, and no event looks at all of them.
+    sessions: BTreeMap<TunnelId, Session>,
+    demand: Demand,
     rings: BTreeMap<RingId, Rung>,
     calling: Calling,
     /// The call that the ladder's signals belong to.
     call: Option<OpenCall>,
     /// Since when no client has been here.
     quiet_since: Option<Instant>,
+    /// When a standby may be one too many.
+    surplus_ends_at: Option<Instant>,
 }
 
 /// A waiting client.
@@ -58,15 +66,23 @@ pub(super) struct Client {
     pub(super) own: Option<OwnRings>,
 }
 
-/// A tunnel that was accepted.
+/// A tunnel that was accepted and has no session.
 #[derive(Debug)]
 struct Tunnel {
     peer: PublicKey,
     duty: Duty,
 }
 
-/// What an accepted tunnel is there for. Its proof goes into the splice, and comes back if the
-/// tunnel can serve another session.
+/// A tunnel and its client, which no longer waits, but would again if the splice could not begin.
+#[derive(Debug)]
+struct Session {
+    peer: PublicKey,
+    id: ClientId,
+    client: Client,
+}
+
+/// What a tunnel without a session is there for. Its proof goes into the splice, and comes back if
+/// the tunnel can serve another session.
 #[derive(Debug)]
 enum Duty {
     Standby {
@@ -78,11 +94,6 @@ enum Duty {
         client: ClientId,
         until: Instant,
         paired: Paired,
-    },
-    /// With a client that no longer waits, but would again if the splice could not begin.
-    Spliced {
-        id: ClientId,
-        client: Client,
     },
 }
 
@@ -130,11 +141,25 @@ impl Line {
             clients: BTreeMap::new(),
             queue: VecDeque::new(),
             tunnels: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            demand: Demand::default(),
             rings: BTreeMap::new(),
             calling: Calling::Nobody,
             call: None,
             quiet_since: None,
+            surplus_ends_at: None,
         }
+    }
+
+    /// Takes in how many clients there are: before anything changes, for there have been as many ever
+    /// since anything did, and after.
+    pub(super) fn note_demand(&mut self, now: Instant) {
+        self.demand.note(self.in_use(), now);
+    }
+
+    /// How many clients there are, those included that have a session.
+    fn in_use(&self) -> usize {
+        self.clients.len() + self.sessions.len()
     }
 
     /// How many clients wait.
@@ -144,7 +169,8 @@ impl Line {
 
     /// Whether there is nothing to remember.
     pub(super) fn is_idle(&self) -> bool {
-        self.clients.is_empty() && self.tunnels.is_empty() && self.rings.is_empty()
+        let tunnels = self.tunnels.len() + self.sessions.len();
+        self.clients.is_empty() && tunnels == 0 && self.rings.is_empty()
     }
 
     pub(super) fn client_arrived(
@@ -206,12 +232,13 @@ impl Line {
         self.call(now, ledger);
         self.hand_out(now, ledger);
 
-        let busy = |it: &Tunnel| matches!(it.duty, Duty::Spliced { .. });
-        let quiet = self.clients.is_empty() && !self.tunnels.values().any(busy);
+        self.note_demand(now);
+        let quiet = self.in_use() == 0;
         self.quiet_since = quiet.then(|| self.quiet_since.unwrap_or(now));
         if self.lingers_until().is_some_and(|until| until <= now) {
             self.close_standbys(ledger);
         }
+        self.close_surplus(now, ledger);
     }
 
     /// When [`Self::tick`] is wanted.
@@ -223,13 +250,15 @@ impl Line {
         };
         let opening = self.tunnels.values().filter_map(|it| match &it.duty {
             Duty::Opening { until, .. } => Some(*until),
-            Duty::Standby { .. } | Duty::Spliced { .. } => None,
+            Duty::Standby { .. } => None,
         });
         let clients = self.clients.values().map(|it| it.give_up_at);
         let rings = self.rings.values().map(|it| it.until);
         let lingers = self.lingers_until().filter(|_| 0 < self.standbys());
         let own = self.hands_out_at();
-        clients.chain(opening).chain(rings).chain(calling).chain(lingers).chain(own).min()
+        let surplus = self.surplus_ends_at;
+        let others = calling.into_iter().chain(lingers).chain(own).chain(surplus);
+        clients.chain(opening).chain(rings).chain(others).min()
     }
 
     /// Refuses everybody, closes what has no session, rings no more.
@@ -238,9 +267,7 @@ impl Line {
         clients.into_iter().for_each(|id| self.refuse(id, Refusal::Stopping, ledger));
         let rings: Vec<RingId> = self.rings.keys().copied().collect();
         rings.into_iter().for_each(|ring| self.forget(ring, ledger));
-        let unused = |it: &Tunnel| !matches!(it.duty, Duty::Spliced { .. });
-        let tunnels: Vec<TunnelId> =
-            self.tunnels.iter().filter(|(_, it)| unused(it)).map(|(id, _)| *id).collect();
+        let tunnels: Vec<TunnelId> = self.tunnels.keys().copied().collect();
         tunnels.into_iter().for_each(|tunnel| self.close(tunnel, ledger));
     }
 
@@ -251,13 +278,12 @@ impl Line {
         let rings: Vec<RingId> = self.rings.keys().copied().collect();
         rings.into_iter().for_each(|ring| self.forget(ring, ledger));
         self.end_call(CallEnd::Abandoned, ledger);
-        for (tunnel, it) in std::mem::take(&mut self.tunnels) {
+        for (tunnel, it) in std::mem::take(&mut self.sessions) {
             ledger.tunnels.remove(&tunnel);
-            ledger.commands.push_back(match it.duty {
-                Duty::Spliced { id, client: _ } => Command::Cut { client: id, tunnel },
-                Duty::Standby { .. } | Duty::Opening { .. } => Command::Close { tunnel },
-            });
+            ledger.commands.push_back(Command::Cut { client: it.id, tunnel });
         }
+        let tunnels: Vec<TunnelId> = self.tunnels.keys().copied().collect();
+        tunnels.into_iter().for_each(|tunnel| self.close(tunnel, ledger));
     }
 
     /// Those in the queue that do not ring by themselves.

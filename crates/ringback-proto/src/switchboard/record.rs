@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::access_request::Kid;
+use crate::limits;
 use crate::terminal::TenantName;
 
 /// One terminal, as the directory has it when a client arrives.
@@ -24,9 +25,29 @@ pub struct Terminal {
     /// [`Duration::MAX`] for ever.
     pub linger: Duration,
     /// How many tunnels are to stand by while it lingers.
-    pub spares: usize,
+    pub spares: Spares,
     /// How many clients may wait for it.
     pub waiting: usize,
+}
+
+/// How many tunnels are rung ahead of their clients: between the two, as many as there have been
+/// clients at once of late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spares {
+    /// So many, however few clients there were.
+    pub least: usize,
+    /// So many, however many there were.
+    pub most: usize,
+}
+
+impl Spares {
+    /// One, so that a second client costs no round trip, and more where more came.
+    pub const LEARNED: Self = Self { least: 1, most: limits::LEARNED_SPARES };
+
+    /// Always the same number.
+    pub const fn fixed(number: usize) -> Self {
+        Self { least: number, most: number }
+    }
 }
 
 /// One way to ring a terminal.

@@ -89,3 +89,16 @@ fn less<K: Ord>(counts: &mut BTreeMap<K, usize>, key: K) {
         counts.remove(&key);
     }
 }
+
+/// How much the switchboard holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Census {
+    /// Terminals with clients, tunnels or rings.
+    pub lines: usize,
+    /// Clients that wait.
+    pub waiting: usize,
+    /// Tunnels that stand by, open or carry a session.
+    pub tunnels: usize,
+    /// Rings that a dial-back may answer.
+    pub rings: usize,
+}

@@ -7,6 +7,7 @@ mod by_client;
 mod ladder;
 mod probes;
 mod routes;
+mod spares;
 mod splices;
 mod standby;
 mod story;

@@ -271,7 +271,8 @@ fn a_tunnel_carries_so_many_rings_and_the_next_tunnels_the_others() {
     let rings = |told: Vec<String>| told.iter().filter(|it| it.starts_with("ring")).count();
     assert_eq!(rings(story.dials(100, 1, Outcome::Connected)), limits::RINGS_PER_TUNNEL);
     assert_eq!(rings(story.dials(101, 2, Outcome::Connected)), limits::RINGS_PER_TUNNEL);
-    assert_eq!(rings(story.dials(102, 3, Outcome::Connected)), 39 - 2 * limits::RINGS_PER_TUNNEL);
+    // The first of them has come, so one more may be under way.
+    assert_eq!(rings(story.dials(102, 3, Outcome::Connected)), 2);
 }
 
 #[test]

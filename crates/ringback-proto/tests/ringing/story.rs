@@ -12,7 +12,7 @@ use ringback_proto::limits;
 use ringback_proto::secret::Secret;
 use ringback_proto::switchboard::{
     BearerId, CallEnd, ClientId, Command, Event, Over, Paired, Progress, PublicKey, RingId, Room,
-    RoutePlan, Switchboard, Terminal, TunnelId, Way,
+    RoutePlan, Spares, Switchboard, Terminal, TunnelId, Way,
 };
 use ringback_proto::terminal::{ServiceId, TenantName};
 
@@ -49,7 +49,7 @@ pub(crate) fn story(routes: usize) -> Story {
         routes: (0..routes).map(plan).collect(),
         answer_patience: seconds(60),
         linger: Duration::ZERO,
-        spares: 0,
+        spares: Spares::fixed(0),
         waiting: limits::WAITING_CLIENTS_PER_TERMINAL,
     };
     let ttls = BTreeMap::new();
@@ -66,7 +66,7 @@ pub(crate) fn story(routes: usize) -> Story {
 /// The same, whose tunnels linger for five minutes, with so many spares.
 pub(crate) fn lingering(spares: usize) -> Story {
     let mut story = story(1);
-    (story.terminal.linger, story.terminal.spares) = (seconds(300), spares);
+    (story.terminal.linger, story.terminal.spares) = (seconds(300), Spares::fixed(spares));
     story
 }
 
@@ -249,6 +249,7 @@ fn tell(command: &Command) -> String {
         Command::Probe { ring, .. } => format!("probe {}", ring.0),
         Command::Probed { answered, .. } => format!("probed: {answered}"),
         Command::Cancel { ring } => format!("cancel {}", ring.0),
+        Command::Unawait { ring } => format!("unawait {}", ring.0),
         Command::Accept { tunnel, .. } => format!("accept {}", tunnel.0),
         Command::Dismiss { tunnel, unproven: None } => format!("dismiss {}", tunnel.0),
         Command::Dismiss { tunnel, unproven: Some(_) } => format!("dismiss {} unproven", tunnel.0),

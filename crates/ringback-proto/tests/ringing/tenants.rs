@@ -172,6 +172,7 @@ impl Town {
             | Command::Sank { .. }
             | Command::Rose { .. }
             | Command::Probed { .. }
+            | Command::Unawait { .. }
             | Command::Try { .. }
             | Command::Tried { .. }) => panic!("{other:?}"),
         }

@@ -85,7 +85,9 @@ fn that_there_can_be_no_tunnel_is_a_refusal_for_all_who_want_it_and_never_a_tunn
         story.protocol = protocol;
         let told = story.dials(10, 1, Outcome::NoTunnel);
         let refused = ["refuse 1 RB-NO-TUNNEL", "refuse 2 RB-NO-TUNNEL"];
-        assert_eq!(told, ["cancel 1", refused[0], refused[1], "accept 10", "close 10"]);
+        let accepted = ["accept 10", "close 10"];
+        let refused = ["unawait 1", "cancel 1", refused[0], refused[1], accepted[0], accepted[1]];
+        assert_eq!(told, refused);
         assert_eq!(story.until(400), NOTHING, "and nobody is rung again");
     }
 }
@@ -95,7 +97,20 @@ fn a_ring_whose_dial_back_cannot_be_awaited_is_a_refusal_for_all_who_want_it() {
     let mut story = wanting(TunnelType::Ipsec);
     story.arrives_for(2, 1);
     let told = story.event(Event::NoTunnel { ring: RingId(1) });
-    assert_eq!(told, ["cancel 1", "refuse 1 RB-NO-TUNNEL", "refuse 2 RB-NO-TUNNEL"]);
+    let refused = ["refuse 1 RB-NO-TUNNEL", "refuse 2 RB-NO-TUNNEL"];
+    assert_eq!(told, ["unawait 1", "cancel 1", refused[0], refused[1]]);
     assert_eq!(story.until(400), NOTHING);
     assert_eq!(story.event(Event::NoTunnel { ring: RingId(1) }), NOTHING, "things cross");
+}
+
+#[test]
+fn what_is_prepared_for_ipsec_is_of_no_use_once_nobody_can_answer() {
+    for (through, _) in TunnelType::ALL {
+        let mut story = wanting(through);
+        story.until(10);
+        let told = story.leaves(1);
+        let unawaits = told.iter().filter(|it| it.starts_with("unawait")).count();
+        let rung = if through == TunnelType::Tls { 0 } else { 2 };
+        assert_eq!(unawaits, rung, "{through}: {told:?}");
+    }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use chance::Chance;
 use ringback_proto::budget::{Money, Rules, TenantRules};
-use ringback_proto::switchboard::{BearerId, Terminal};
+use ringback_proto::switchboard::{BearerId, Spares, Terminal};
 use ringback_proto::terminal::TenantName;
 use world::{MAIL, Weather, World, terminal};
 
@@ -55,6 +55,32 @@ fn with_one_route_fifteen_in_sixteen_are_served_though_every_second_signal_is_lo
 fn with_a_second_route_nearly_everybody_is_served_though_every_second_signal_is_lost() {
     let rate = rate_of_service(500, 2);
     assert!(0.98 <= rate, "{rate}");
+}
+
+#[test]
+fn the_first_rush_waits_for_a_dial_back_and_the_next_for_nobody() {
+    let (mut first, mut next, mut signals) = (0, 0, 0);
+    for seed in 0..50 {
+        let mut one = terminal(1, 1);
+        (one.linger, one.spares) = (Duration::from_secs(300), Spares::LEARNED);
+        let weather = Weather { in_turn: 500, ..Weather::default() };
+        let mut world = World::new(seed, weather, vec![one], Rules::none());
+        // One, then a browser's six, and six again when the last of them has ended.
+        let rushes = [Duration::from_secs(30), Duration::from_secs(150)];
+        world.client_comes(0, Duration::ZERO);
+        rushes.iter().for_each(|at| (0..6).for_each(|_| world.client_comes(0, *at)));
+        world.run();
+        assert_eq!(world.served_after.len(), 13);
+        let at_once = |rush: Duration| {
+            let of_it = world.opened_after.iter().filter(|(came, _)| *came == rush);
+            of_it.filter(|(_, waited)| waited.is_zero()).count()
+        };
+        (first, next) = (first + 6 - at_once(rushes[0]), next + 6 - at_once(rushes[1]));
+        signals += world.rung.iter().filter(|(at, ..)| rushes[0] <= *at).count();
+    }
+    println!("of 300 each, {first} waited in the first rush and {next} in the next; {signals} SMS");
+    assert!(200 <= first, "nothing was to be learned");
+    assert_eq!((next, signals), (0, 0));
 }
 
 #[test]
@@ -136,6 +162,7 @@ fn some_world(seed: u64) -> World {
         leaving: often(&[0, 300]),
         strangers: often(&[0, 300]),
         crashes: often(&[0, 0, 50]),
+        allowed: 333,
         ringing: often(&[0, 200, 800]),
     };
     let count = 1 + chance.below(3);
@@ -169,7 +196,8 @@ fn some_terminal(kid: u32, chance: &mut Chance) -> Terminal {
     }
     it.answer_patience = Duration::from_secs(chance.pick(&[5, 30, 60, 60, 300]));
     it.linger = chance.pick(&[Duration::ZERO, Duration::from_secs(90), Duration::MAX]);
-    it.spares = chance.pick(&[0, 1, 3]);
+    it.spares =
+        chance.pick(&[Spares::fixed(0), Spares::fixed(1), Spares::fixed(3), Spares::LEARNED]);
     it.tenant = TenantName::parse(chance.pick(&["one", "two"])).expect("a good name");
     it
 }

@@ -235,6 +235,7 @@ impl Model {
             Command::Refuse { client, refusal } => self.refused(*client, *refusal, now),
             Command::Probe { .. }
             | Command::Probed { .. }
+            | Command::Unawait { .. }
             | Command::Try { .. }
             | Command::Tried { .. } => unreachable!("nobody proves"),
             Command::Close { tunnel } => {

@@ -13,7 +13,7 @@ use ringback_proto::limits;
 use ringback_proto::secret::Secret;
 use ringback_proto::switchboard::{
     BearerId, Call, ClientId, Command, Event, Over, Paired, Progress, PublicKey, RingId, Room,
-    RoutePlan, Switchboard, Terminal, TunnelId,
+    RoutePlan, Spares, Switchboard, Terminal, TunnelId,
 };
 use ringback_proto::terminal::{ServiceId, TenantName};
 
@@ -40,6 +40,8 @@ pub(crate) struct Weather {
     pub(crate) leaving: u64,
     pub(crate) strangers: u64,
     pub(crate) crashes: u64,
+    /// How many clients of a thousand are let in by where they come from; they share no tunnel.
+    pub(crate) allowed: u64,
     /// How many clients of a thousand ring by themselves.
     pub(crate) ringing: u64,
 }
@@ -58,6 +60,8 @@ pub(crate) struct World {
     /// Hellos seen on the wire, for whoever replays them.
     seen: Vec<(PublicKey, Hello)>,
     pub(crate) served_after: Vec<Duration>,
+    /// When clients came that got a tunnel which stood by, and how long they had waited for it.
+    pub(crate) opened_after: Vec<(Duration, Duration)>,
     /// When bearers are down, and keep what they are given.
     outages: Vec<(BearerId, Duration, Duration)>,
     /// What was rung: when, by which bearer, and as which signal of its call.
@@ -105,6 +109,7 @@ impl World {
             agenda: BTreeMap::new(),
             seen: Vec::new(),
             served_after: Vec::new(),
+            opened_after: Vec::new(),
             outages: Vec::new(),
             rung: Vec::new(),
             submitted: Vec::new(),
@@ -244,7 +249,8 @@ impl World {
         let (client, session) = (ClientId(self.serial), SessionId(self.serial));
         let terminal = Arc::clone(&self.terminals[terminal]);
         let service = ServiceId(self.chance.pick(&[0, 0, 0, 1]));
-        let level = self.chance.pick(&[Level::Open, Level::Open, Level::Allow]);
+        let allowed = self.chance.permille(self.weather.allowed);
+        let level = if allowed { Level::Allow } else { Level::Open };
         let (arrived, at) = (self.now, At::Queue { since: self.now });
         let rings_itself = self.chance.permille(self.weather.ringing);
         let it = Client {
@@ -353,7 +359,11 @@ impl World {
                     let back = Some(paired).filter(|_| self.chance.permille(self.weather.in_turn));
                     self.plan(100, 90_000, Happening::SpliceEnds(client, tunnel, back));
                 }
-                Command::Open { tunnel, .. } => self.open(tunnel),
+                Command::Open { tunnel, client, .. } => {
+                    let arrived = self.model.clients[&client].arrived;
+                    self.opened_after.push((arrived - start(), self.now - arrived));
+                    self.open(tunnel);
+                }
                 Command::Standby { tunnel } | Command::Accept { tunnel, .. } => {
                     if self.chance.permille(self.weather.cut) {
                         self.plan(0, 120_000, Happening::TunnelCut(tunnel));
@@ -361,6 +371,7 @@ impl World {
                 }
                 Command::Probe { .. }
                 | Command::Probed { .. }
+                | Command::Unawait { .. }
                 | Command::Try { .. }
                 | Command::Tried { .. } => unreachable!("nobody proves"),
                 Command::Cancel { .. }
@@ -478,7 +489,9 @@ impl World {
         let dead = self.chance.permille(self.weather.dead_service);
         let outcomes = [Outcome::NotGranted, Outcome::Silent, Outcome::NotTried];
         let outcome = if dead { self.chance.pick(&outcomes) } else { Outcome::Connected };
-        self.plan(50, 9_000, Happening::Opened(tunnel, outcome));
+        // Late is also later than anybody waits for it.
+        let most = if 0 < self.weather.delay { 9_000 } else { 3_000 };
+        self.plan(50, most, Happening::Opened(tunnel, outcome));
     }
 
     fn session_keys(&mut self) -> SessionKeys {
@@ -510,7 +523,7 @@ pub(crate) fn terminal(kid: u32, routes: usize) -> Terminal {
         routes: (0..routes).map(plan).collect(),
         answer_patience: Duration::from_secs(60),
         linger: Duration::ZERO,
-        spares: 0,
+        spares: Spares::fixed(0),
         waiting: limits::WAITING_CLIENTS_PER_TERMINAL,
     }
 }

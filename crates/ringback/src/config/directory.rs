@@ -11,9 +11,9 @@ use ringback_proto::access_request::{Kid, Protocol, SealingKey, TunnelType};
 use ringback_proto::budget::Money;
 use ringback_proto::dns::Published;
 use ringback_proto::gate::Level;
-use ringback_proto::limits::WAITING_CLIENTS_PER_TERMINAL;
+use ringback_proto::limits::{LEARNED_SPARES, WAITING_CLIENTS_PER_TERMINAL};
 use ringback_proto::refusal::Refusal;
-use ringback_proto::switchboard::{BearerId, PublicKey, RoutePlan, Terminal};
+use ringback_proto::switchboard::{BearerId, PublicKey, RoutePlan, Spares, Terminal};
 use ringback_proto::terminal::{Callee, Callees, ServiceId, TenantName, TerminalName};
 
 use super::access::{self, Access};
@@ -267,7 +267,7 @@ struct Unkeyed {
     plans: Vec<RoutePlan>,
     answer: Duration,
     linger: Duration,
-    spares: usize,
+    spares: Spares,
     tenant: TenantName,
     waiting: usize,
     callees: Callees,
@@ -328,7 +328,12 @@ impl Reader<'_> {
         let answer = section.seconds("answer_seconds", 5, 600, self.defaults.answer.as_secs());
         let linger =
             section.seconds("linger_seconds", 0, 31_536_000, self.defaults.linger.as_secs());
-        let spares = section.number("spares", 0, 8, 1);
+        let spares = if section.has("spares") {
+            let number = section.number("spares", 0, LEARNED_SPARES as u64, 1);
+            Spares::fixed(usize::try_from(number).unwrap_or(1))
+        } else {
+            Spares::LEARNED
+        };
         let waiting = section.number("waiting", 1, 4_096, WAITING_CLIENTS_PER_TERMINAL as u64);
         let tenant = self.tenant(section);
         let routes = self.routes(section, callees.as_ref());
@@ -346,7 +351,7 @@ impl Reader<'_> {
             plans: routes.iter().map(|(_, plan)| plan.clone()).collect(),
             answer,
             linger,
-            spares: usize::try_from(spares).unwrap_or(1),
+            spares,
             tenant: tenant?,
             waiting: usize::try_from(waiting).unwrap_or(WAITING_CLIENTS_PER_TERMINAL),
             callees: callees.clone(),

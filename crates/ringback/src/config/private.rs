@@ -38,6 +38,8 @@ pub struct PrivateConfig {
     pub idle: Duration,
     /// How long splices may go on after a stop.
     pub grace: Duration,
+    /// Threads that carry sessions.
+    pub workers: usize,
     /// What signals come by, by name.
     pub bearers: BTreeMap<String, Bearer>,
     /// IPsec, if any service is reached over it.
@@ -141,6 +143,7 @@ pub(super) fn read(root: &mut Section<'_>) -> Option<PrivateConfig> {
     let nat64 = read_nat64(&mut base);
     let idle = base.seconds("idle_seconds", 10, 31_536_000, 3600);
     let grace = base.seconds("grace_seconds", 0, 3600, 30);
+    let workers = base.workers();
     base.finish();
     if root.lacks("bearer") {
         root.wrong("bearer", "missing: signals come by one [[bearer]] or more");
@@ -189,6 +192,7 @@ pub(super) fn read(root: &mut Section<'_>) -> Option<PrivateConfig> {
         nat64,
         idle,
         grace,
+        workers,
         bearers,
         ipsec,
         public_proxies,

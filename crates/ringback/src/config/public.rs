@@ -45,6 +45,8 @@ pub struct PublicConfig {
     pub idle: Duration,
     /// How long splices may go on after a stop.
     pub grace: Duration,
+    /// Threads that carry sessions.
+    pub workers: usize,
     /// What carries signals, by name.
     pub bearers: BTreeMap<String, Bearer>,
     /// What rings may cost.
@@ -104,6 +106,7 @@ pub(super) fn read(root: &mut Section<'_>) -> Option<PublicConfig> {
         ratchet: base.ratchet,
         idle: base.idle,
         grace: base.grace,
+        workers: base.workers,
         bearers,
         budget,
         directory: Arc::new(directory),
@@ -155,6 +158,7 @@ struct Base {
     ratchet: Duration,
     idle: Duration,
     grace: Duration,
+    workers: usize,
 }
 
 fn read_base(section: &mut Section<'_>) -> Option<Base> {
@@ -184,5 +188,6 @@ fn read_base(section: &mut Section<'_>) -> Option<Base> {
         ratchet: section.seconds("ratchet_seconds", 1, 31_536_000, RATCHET_EVERY.as_secs()),
         idle: section.seconds("idle_seconds", 10, 31_536_000, 3600),
         grace: section.seconds("grace_seconds", 0, 3600, 30),
+        workers: section.workers(),
     })
 }

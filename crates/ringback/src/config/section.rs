@@ -13,7 +13,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::keyring::{Contents, Keyring};
-use crate::keys;
+use crate::limits::WORKERS;
+use crate::{keys, workers};
 
 /// One mistake: where it is and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -194,6 +195,12 @@ impl<'a> Section<'a> {
     /// A duration in whole seconds within bounds, or the default if missing.
     pub fn seconds(&mut self, key: &'static str, least: u64, most: u64, default: u64) -> Duration {
         Duration::from_secs(self.number(key, least, most, default))
+    }
+
+    /// How many threads carry sessions.
+    pub fn workers(&mut self) -> usize {
+        let (most, usual) = (WORKERS as u64, workers::usual());
+        usize::try_from(self.number("workers", 1, most, usual as u64)).unwrap_or(usual)
     }
 
     /// A service's id, 0 if missing. On the wire the highest number stands for the only service.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use ringback_bearer::Bearer;
+use ringback_proto::ipsec::End;
 use rustix::fs::{Access, access};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -23,16 +24,27 @@ use crate::{clock, state};
 
 /// Looks at what a role needs; at what touches nothing only, if so wanted.
 pub(super) async fn look(config: Config, offline: bool, stop: &CancellationToken) -> Vec<Found> {
-    let (state, bearers) = match config {
-        Config::Public(config) => (config.state, config.bearers),
-        Config::Private(config) => (config.state, config.bearers),
+    let (state, bearers, ipsec) = match config {
+        Config::Public(config) => {
+            (config.state, config.bearers, config.ipsec.map(|it| (it, End::Public)))
+        }
+        Config::Private(config) => {
+            (config.state, config.bearers, config.ipsec.map(|it| (it, End::Private)))
+        }
         Config::Responder(_) | Config::Operator(_) => return Vec::new(),
     };
     let mut found = vec![clock(), writable(&state)];
+    if let Some((ipsec, end)) = &ipsec {
+        found.extend(super::ipsec::machine(ipsec, *end));
+    }
     if offline {
         return found;
     }
-    match state::tenant(&state) {
+    let tenant = state::tenant(&state);
+    if let (Some((ipsec, end)), Ok(tenant)) = (&ipsec, &tenant) {
+        found.extend(super::ipsec::daemon(ipsec, *end, tenant.is_some()).await);
+    }
+    match tenant {
         Ok(Some(tenant)) => {
             let text = format!("runs as process {}", tenant.pid);
             found.push(row("proxy", "process", Tone::Good, text));
@@ -51,7 +63,7 @@ pub(super) async fn look(config: Config, offline: bool, stop: &CancellationToken
     found
 }
 
-fn row(of: &str, what: &str, tone: Tone, text: impl Into<String>) -> Found {
+pub(super) fn row(of: &str, what: &str, tone: Tone, text: impl Into<String>) -> Found {
     Found { of: of.to_owned(), what: what.to_owned(), tone, text: text.into() }
 }
 

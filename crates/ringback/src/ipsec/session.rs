@@ -297,8 +297,8 @@ pub(super) async fn list(vici: &mut Vici, name: &str) -> Result<Vec<Message>, Fa
     Ok(listed.into_iter().filter_map(named).collect())
 }
 
-/// Ends a session's association and unloads all that it had. Nothing is left undone because something
-/// else was not there.
+/// Ends a session's association and unloads all that it had. What is not there is told as not done, and
+/// that is as good.
 pub(super) async fn unload(socket: &Path, name: &str) -> Result<(), Fault> {
     let mut vici = Vici::connect(socket).await?;
     let unloaded = vici.command("unload-conn", Message::default().with("name", name)).await;
@@ -307,22 +307,15 @@ pub(super) async fn unload(socket: &Path, name: &str) -> Result<(), Fault> {
         .with("ike", name)
         .with("force", "yes")
         .with("timeout", IKE_FAREWELL.as_millis().to_string());
-    // That there is none to terminate is told as a failure, too.
     let terminated = vici.command("terminate", farewell).await;
-    match terminated {
-        Ok(_) | Err(Fault::Undone { .. }) => {}
-        Err(fault) => return Err(fault),
+    for done in [unloaded, forgotten, terminated] {
+        if let Err(fault) = done
+            && !matches!(fault, Fault::Undone { .. })
+        {
+            return Err(fault);
+        }
     }
-    unloaded.or_else(undone)?;
-    forgotten.map(drop)
-}
-
-/// A connection that was never loaded cannot be unloaded.
-fn undone(fault: Fault) -> Result<Message, Fault> {
-    match fault {
-        Fault::Undone { .. } => Ok(Message::default()),
-        other => Err(other),
-    }
+    Ok(())
 }
 
 /// Whether a connection is one of ours.

@@ -38,18 +38,13 @@ impl Vici {
     /// Has a command done, however long that takes. One that the daemon could not do is a fault.
     pub(super) async fn ask(&mut self, name: &str, message: Message) -> Result<Message, Fault> {
         self.say(&Packet::Request { name: name.to_owned(), message }).await?;
-        loop {
-            match self.hear().await? {
-                Packet::Response(message) if message.text("success") == Some("no") => {
-                    let said = message.text("errmsg").unwrap_or("no reason is told");
-                    return Err(Fault::Undone { what: name.to_owned(), said: said.to_owned() });
-                }
-                Packet::Response(message) => return Ok(message),
-                // What was registered for on this connection and came before the answer.
-                Packet::Event { .. } => {}
-                other => return Err(unexpected(name, &other)),
-            }
+        let packet = self.hear().await?;
+        let Packet::Response(message) = packet else { return Err(unexpected(name, &packet)) };
+        if message.text("success") == Some("no") {
+            let said = message.text("errmsg").unwrap_or("no reason is told");
+            return Err(Fault::Undone { what: name.to_owned(), said: said.to_owned() });
         }
+        Ok(message)
     }
 
     /// Has a command done whose answer comes as events, one an item.
@@ -64,12 +59,13 @@ impl Vici {
             self.say(&Packet::Request { name: name.to_owned(), message }).await?;
             let mut items = Vec::new();
             loop {
-                match self.hear().await? {
-                    Packet::Event { name: it, message } if it == event => items.push(message),
-                    Packet::Event { .. } => {}
-                    Packet::Response(_) => return Ok(items),
-                    other => return Err(unexpected(name, &other)),
+                let packet = self.hear().await?;
+                if let Packet::Event { message, .. } = packet {
+                    items.push(message);
+                    continue;
                 }
+                let Packet::Response(_) = packet else { return Err(unexpected(name, &packet)) };
+                return Ok(items);
             }
         };
         timeout(VICI_PATIENCE, listed).await.map_err(|_| Fault::Deaf)?
@@ -78,18 +74,17 @@ impl Vici {
     /// Wants to be told of an event from now on.
     pub(super) async fn register(&mut self, event: &str) -> Result<(), Fault> {
         self.say(&Packet::Register { name: event.to_owned() }).await?;
-        match self.hear().await? {
-            Packet::Confirmed => Ok(()),
-            other => Err(unexpected(event, &other)),
-        }
+        let packet = self.hear().await?;
+        if packet == Packet::Confirmed { Ok(()) } else { Err(unexpected(event, &packet)) }
     }
 
     /// The next event; nothing is lost if the future is dropped before it is done.
     pub(super) async fn event(&mut self) -> Result<(String, Message), Fault> {
-        match self.hear().await? {
-            Packet::Event { name, message } => Ok((name, message)),
-            other => Err(unexpected("events", &other)),
-        }
+        let packet = self.hear().await?;
+        let Packet::Event { name, message } = packet else {
+            return Err(unexpected("events", &packet));
+        };
+        Ok((name, message))
     }
 
     async fn say(&mut self, packet: &Packet) -> Result<(), Fault> {

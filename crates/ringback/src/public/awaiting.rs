@@ -13,11 +13,12 @@ use ringback_proto::hello::ToPrivate;
 use ringback_proto::switchboard::{ClientId, Event, PublicKey, RingId, TunnelId};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::purse::Paid;
 use super::tunnels::{self, Greeting};
-use super::{Happening, House, Role};
+use super::{Happening, House, Order, Role};
 use crate::clock;
 use crate::ipsec::{Awaited, Ipsec};
 use crate::limits::{HELLO_PATIENCE, IPSEC_GRACE};
@@ -25,13 +26,13 @@ use crate::limits::{HELLO_PATIENCE, IPSEC_GRACE};
 /// Told once the daemon awaits a session; dropped if it cannot.
 pub(super) type Ready = oneshot::Receiver<()>;
 
-/// A signal that waits for its session to be awaited, and is not sent by a bearer of ours.
+/// A signal that waits for its session to be awaited, and for its client to send it.
 #[derive(Debug)]
-pub(super) enum Sending {
-    /// By a tunnel that stands by.
-    Tunnel(TunnelId, ToPrivate),
-    /// By its client.
-    Client(RingId, ClientId, Errand, Paid),
+pub(super) struct Sending {
+    pub(super) ring: RingId,
+    pub(super) client: ClientId,
+    pub(super) errand: Errand,
+    pub(super) paid: Paid,
 }
 
 impl Role {
@@ -49,10 +50,11 @@ impl Role {
         self.house.ipsec.as_ref().is_some_and(Ipsec::is_up)
     }
 
-    /// Has the daemon await a session, if it may be reached over IPsec.
+    /// Has the daemon await a session, if it may be reached over IPsec. What is rung for a client is awaited
+    /// until the switchboard says that nobody can answer it, anything else for as long as it is worth.
     pub(super) fn awaits(
-        &self,
-        ring: RingId,
+        &mut self,
+        (ring, for_client): (RingId, bool),
         through: TunnelType,
         (keys, private_proxy): (&SessionKeys, &PublicKey),
         ttl_seconds: u16,
@@ -63,6 +65,10 @@ impl Role {
         let (ready, told) = oneshot::channel();
         // Without a daemon the sender is dropped here, and nothing is sent.
         let ipsec = self.house.ipsec.clone()?;
+        let over = CancellationToken::new();
+        if for_client {
+            self.awaited.insert(ring, over.clone().drop_guard());
+        }
         let (house, keys, private_proxy) = (self.house.clone(), keys.clone(), *private_proxy);
         let worth = Duration::from_secs(ttl_seconds.into()) + IPSEC_GRACE;
         self.house.tasks.spawn(async move {
@@ -71,7 +77,7 @@ impl Role {
             match awaited {
                 Ok(awaited) => {
                     let _ = ready.send(());
-                    serve(house, awaited, worth).await;
+                    serve(house, awaited, worth, over).await;
                 }
                 Err(fault) if through.permits(Protocol::Tls) => {
                     warn!(%fault, "RB-IPSEC: a session is awaited over TLS only, as its service allows");
@@ -86,7 +92,17 @@ impl Role {
         Some(told)
     }
 
-    /// Sends, now or when the session is awaited.
+    /// Has a tunnel say something, now or when the session is awaited; what it is ordered next waits for
+    /// that.
+    pub(super) fn say_when(&mut self, ready: Option<Ready>, tunnel: TunnelId, frame: &ToPrivate) {
+        let mut ready = ready;
+        self.frame(tunnel, frame, |octets| match ready.take() {
+            Some(ready) => Order::SayWhen(ready, octets),
+            None => Order::Say(octets),
+        });
+    }
+
+    /// Hands a signal to its client, now or when the session is awaited.
     pub(super) fn send_when(&mut self, ready: Option<Ready>, sending: Sending) {
         let Some(ready) = ready else { return self.send(sending) };
         let happenings = self.house.happenings.clone();
@@ -97,26 +113,23 @@ impl Role {
         });
     }
 
-    /// Sends what has waited. A tunnel that is gone by now loses its rings as it always does.
+    /// Hands a signal to its client.
     pub(super) fn send(&mut self, sending: Sending) {
-        match sending {
-            Sending::Tunnel(tunnel, frame) => self.say(tunnel, &frame),
-            Sending::Client(ring, client, errand, paid) => {
-                if let Err(fault) = self.hand_out(client, errand, &paid) {
-                    debug!(fault = %format!("{fault:#}"), "a client does not send its signal");
-                    let event = Event::RingFailed { ring, permanent: true, retry_after: None };
-                    self.switchboard.handle_event(event, clock::now());
-                }
-            }
+        let Sending { ring, client, errand, paid } = sending;
+        if let Err(fault) = self.hand_out(client, errand, &paid) {
+            debug!(fault = %format!("{fault:#}"), "a client does not send its signal");
+            let event = Event::RingFailed { ring, permanent: true, retry_after: None };
+            self.switchboard.handle_event(event, clock::now());
         }
     }
 }
 
 /// Awaits a session's dial-back for as long as its signal is worth it, then serves it to its end.
-async fn serve(house: Arc<House>, awaited: Awaited, worth: Duration) {
+async fn serve(house: Arc<House>, awaited: Awaited, worth: Duration, over: CancellationToken) {
     let greeted = tokio::select! {
         greeted = timeout(worth, greet(&awaited)) => greeted.ok().flatten(),
         () = awaited.gone() => None,
+        () = over.cancelled() => None,
         () = house.stop.cancelled() => None,
     };
     // From here on the tunnel alone keeps the association.

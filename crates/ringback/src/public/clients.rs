@@ -212,8 +212,11 @@ async fn wait(
         };
         match verdict {
             Some(Verdict::Joined { tunnel, taken, paired }) => {
-                if let Ok(Ok(framed)) = timeout(ANSWER_PATIENCE, taken).await {
-                    return ControlFlow::Break(Waited::Joined { tunnel, framed, paired });
+                if let Ok(Ok(mut framed)) = timeout(ANSWER_PATIENCE, taken).await {
+                    if framed.move_here().is_ok() {
+                        return ControlFlow::Break(Waited::Joined { tunnel, framed, paired });
+                    }
+                    framed.reset();
                 }
                 debug!("tunnel lost before it was joined");
                 let event = Event::SpliceFailed { client, tunnel };
@@ -307,7 +310,7 @@ mod tests {
     use ringback_proto::hello::{Hello, Outcome, confirm_private};
     use ringback_proto::secret::Secret;
     use ringback_proto::switchboard::{
-        BearerId, Command, PublicKey, RoutePlan, Switchboard, Terminal,
+        BearerId, Command, PublicKey, RoutePlan, Spares, Switchboard, Terminal,
     };
     use ringback_proto::terminal::{ServiceId, TenantName};
     use tokio::sync::oneshot;
@@ -363,7 +366,7 @@ mod tests {
             routes: vec![RoutePlan { bearer: BearerId(0), patience: Duration::from_secs(30) }],
             answer_patience: Duration::from_secs(60),
             linger: Duration::ZERO,
-            spares: 0,
+            spares: Spares::fixed(0),
             waiting: 1,
         };
         let event = Event::ClientArrived {
@@ -395,7 +398,8 @@ mod tests {
         let commands = std::iter::from_fn(|| board.poll_command());
         let splice = commands.filter_map(|it| match it {
             Command::Splice { paired, .. } => Some(paired),
-            Command::Ring { .. }
+            Command::Unawait { .. }
+            | Command::Ring { .. }
             | Command::Probe { .. }
             | Command::Probed { .. }
             | Command::Try { .. }

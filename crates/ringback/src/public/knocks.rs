@@ -110,7 +110,7 @@ fn port(service: &ListedService) -> Option<(u16, Duration)> {
 pub(super) mod tests {
     use ringback_proto::access_request::{Kid, SealingKey};
     use ringback_proto::secret::Secret;
-    use ringback_proto::switchboard::{PublicKey, Terminal};
+    use ringback_proto::switchboard::{PublicKey, Spares, Terminal};
     use ringback_proto::terminal::{CallNumber, Callees, ServiceId, TenantName, TerminalName};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
@@ -213,7 +213,7 @@ pub(super) mod tests {
             routes: Vec::new(),
             answer_patience: Duration::from_secs(60),
             linger: Duration::ZERO,
-            spares: 0,
+            spares: Spares::fixed(0),
             tenant: TenantName::default(),
             waiting: 1,
         };

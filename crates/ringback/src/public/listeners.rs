@@ -1,14 +1,18 @@
 //! The public proxy's listeners: all bound before anything is accepted, each with its own limit.
+//!
+//! Each worker accepts for itself, by a socket of its own on the same port; the kernel spreads the
+//! connections over them (`docs/decisions/0018-a-session-stays-on-its-core.md`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{self, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::Context;
 use ringback_proto::dns::{Throttle, Zone};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,20 +29,24 @@ use crate::config::{Directory, PublicConfig, ResponderConfig};
 use crate::ingress::Listening;
 use crate::limits::{ACCEPT_PAUSE, BACKLOG, STRANGERS_PER_NETWORK};
 use crate::responder::Responder;
+use crate::socket as tuning;
 #[cfg(feature = "quic")]
 use crate::tunnel::quic::Accepted;
 
 /// Every socket of the role, bound and not yet accepted from by anybody.
 #[derive(Debug)]
 pub(super) struct Listeners {
-    named: Vec<(TcpListener, Listening)>,
-    raw: BTreeMap<SocketAddr, TcpListener>,
-    dial_back: Vec<TcpListener>,
+    named: Vec<(Bound, Listening)>,
+    raw: BTreeMap<SocketAddr, Bound>,
+    dial_back: Vec<Bound>,
     /// Beside each of them, where a service may be reached over QUIC.
     #[cfg(feature = "quic")]
-    streams: Vec<std::net::UdpSocket>,
+    streams: Vec<net::UdpSocket>,
     responder: Option<(Sockets, ResponderConfig)>,
 }
+
+/// One address, by a socket for each worker.
+type Bound = Vec<net::TcpListener>;
 
 /// The ports that belong to one service each; they come and go with the directory.
 #[derive(Debug)]
@@ -50,7 +58,7 @@ pub(super) struct RawPorts {
 pub(super) type Sockets = Vec<(UdpSocket, TcpListener)>;
 
 /// Binds everything that the configuration names; one failure is enough to bind nothing.
-pub(super) fn bind(config: &PublicConfig) -> anyhow::Result<Listeners> {
+pub(super) fn bind(config: &PublicConfig, workers: usize) -> anyhow::Result<Listeners> {
     let mut named = Vec::new();
     let addresses = [
         ("http", &config.http, Listening::Http),
@@ -59,14 +67,14 @@ pub(super) fn bind(config: &PublicConfig) -> anyhow::Result<Listeners> {
     ];
     for (key, addresses, listening) in addresses {
         for address in addresses {
-            named.push((listen(key, *address)?, listening));
+            named.push((listen(key, *address, workers)?, listening));
         }
     }
     let mut raw = BTreeMap::new();
     for address in raw_addresses(&config.directory) {
-        raw.insert(address, listen("raw", address)?);
+        raw.insert(address, listen("raw", address, workers)?);
     }
-    let dial_back = config.dial_back.iter().map(|it| listen("dial_back", *it));
+    let dial_back = config.dial_back.iter().map(|it| listen("dial_back", *it, workers));
     let dial_back = dial_back.collect::<anyhow::Result<Vec<_>>>()?;
     #[cfg(feature = "quic")]
     let streams = bind_streams(config, &dial_back)?;
@@ -86,16 +94,13 @@ pub(super) fn bind(config: &PublicConfig) -> anyhow::Result<Listeners> {
 
 /// Binds the UDP ports of the same number, if a service may be reached over QUIC.
 #[cfg(feature = "quic")]
-fn bind_streams(
-    config: &PublicConfig,
-    dial_back: &[TcpListener],
-) -> anyhow::Result<Vec<std::net::UdpSocket>> {
+fn bind_streams(config: &PublicConfig, dial_back: &[Bound]) -> anyhow::Result<Vec<net::UdpSocket>> {
     if !config.directory.wants(ringback_proto::access_request::Protocol::Quic) {
         return Ok(Vec::new());
     }
-    let bound = dial_back.iter().map(|beside| {
+    let bound = dial_back.iter().filter_map(|it| it.first()).map(|beside| {
         let address = beside.local_addr()?;
-        let bound = socket(address, Type::DGRAM, Protocol::UDP);
+        let bound = socket(address, Type::DGRAM, Protocol::UDP, false);
         let told = || format!("RB-BIND: cannot listen on {address} (dial_back, UDP)");
         Ok(bound.with_context(told)?.into())
     });
@@ -106,10 +111,12 @@ fn bind_streams(
 pub(super) fn bind_responder(config: &ResponderConfig) -> anyhow::Result<Sockets> {
     let mut sockets = Vec::new();
     for address in &config.listen {
-        let udp = socket(*address, Type::DGRAM, Protocol::UDP)
+        let udp = socket(*address, Type::DGRAM, Protocol::UDP, false)
             .and_then(|socket| UdpSocket::from_std(socket.into()))
             .with_context(|| format!("RB-BIND: cannot listen on {address} (responder, UDP)"))?;
-        sockets.push((udp, listen("responder", *address)?));
+        let [tcp] =
+            <[_; 1]>::try_from(listen("responder", *address, 1)?).expect("one was asked for");
+        sockets.push((udp, TcpListener::from_std(tcp)?));
     }
     Ok(sockets)
 }
@@ -141,24 +148,31 @@ impl Listeners {
         house: &Arc<House>,
         files: Files,
     ) -> (RawPorts, Option<watch::Sender<Arc<Zone>>>) {
-        for (listener, listening) in self.named {
-            let door = Door::Named(listening);
-            house.tasks.spawn(clients(listener, door, house.clone(), house.stop.clone()));
+        for (bound, listening) in self.named {
+            for (worker, listener) in each(house, bound) {
+                let door = Door::Named(listening);
+                let accepts = clients(listener, door, house.clone(), house.stop.clone());
+                house.tasks.spawn_on(accepts, worker);
+            }
         }
         let mut raw = RawPorts { open: BTreeMap::new() };
-        for (address, listener) in self.raw {
-            raw.open(address, listener, house);
+        for (address, bound) in self.raw {
+            raw.open(address, bound, house);
         }
         let lobby = Arc::new(Lobby::new(files.strangers, STRANGERS_PER_NETWORK));
-        for listener in self.dial_back {
-            house.tasks.spawn(strangers(listener, lobby.clone(), house.clone()));
+        for (worker, listener) in self.dial_back.into_iter().flat_map(|it| each(house, it)) {
+            house.tasks.spawn_on(strangers(listener, lobby.clone(), house.clone()), worker);
         }
         #[cfg(feature = "quic")]
-        for socket in self.streams {
+        let workers: Vec<_> = house.workers.all().collect();
+        #[cfg(feature = "quic")]
+        for (worker, socket) in workers.into_iter().cycle().zip(self.streams) {
+            // All of a connection stays where its socket is.
+            let _context = worker.enter();
             match Accepted::endpoint(&house.identity, socket, &house.tasks) {
                 Ok(endpoint) => {
                     let strangers = streams::strangers(endpoint, lobby.clone(), house.clone());
-                    house.tasks.spawn(strangers);
+                    house.tasks.spawn_on(strangers, worker);
                 }
                 Err(fault) => error!(%fault, "RB-BIND: there is no QUIC"),
             }
@@ -184,16 +198,19 @@ impl RawPorts {
             if self.open.contains_key(&address) {
                 continue;
             }
-            match listen("raw", address) {
-                Ok(listener) => self.open(address, listener, house),
+            match listen("raw", address, house.workers.count()) {
+                Ok(bound) => self.open(address, bound, house),
                 Err(fault) => error!(fault = %format!("{fault:#}"), "a service has no port"),
             }
         }
     }
 
-    fn open(&mut self, address: SocketAddr, listener: TcpListener, house: &Arc<House>) {
+    fn open(&mut self, address: SocketAddr, bound: Bound, house: &Arc<House>) {
         let close = house.stop.child_token();
-        house.tasks.spawn(clients(listener, Door::Raw(address), house.clone(), close.clone()));
+        for (worker, listener) in each(house, bound) {
+            let accepts = clients(listener, Door::Raw(address), house.clone(), close.clone());
+            house.tasks.spawn_on(accepts, worker);
+        }
         self.open.insert(address, close);
     }
 }
@@ -238,27 +255,104 @@ async fn accept(
     }
 }
 
-fn listen(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let listener = socket(address, Type::STREAM, Protocol::TCP).and_then(|socket| {
-        socket.listen(BACKLOG)?;
-        TcpListener::from_std(socket.into())
+/// Each socket of an address, on the worker that accepts from it.
+fn each(house: &House, bound: Bound) -> Vec<(&Handle, TcpListener)> {
+    let listeners = house.workers.all().zip(bound).filter_map(|(worker, socket)| {
+        let _context = worker.enter();
+        match TcpListener::from_std(socket) {
+            Ok(listener) => Some((worker, listener)),
+            Err(fault) => {
+                error!(%fault, "RB-ACCEPT: a worker cannot accept");
+                None
+            }
+        }
     });
-    let listener =
-        listener.with_context(|| format!("RB-BIND: cannot listen on {address} ({key})"))?;
-    info!(listener = key, address = %listener.local_addr()?, "listening");
-    Ok(listener)
+    listeners.collect()
+}
+
+/// Binds an address once for each worker. The first socket is bound as if it were alone, so that one
+/// that anybody else listens on is an error and is never shared with them.
+fn listen(key: &str, address: SocketAddr, workers: usize) -> anyhow::Result<Bound> {
+    let bind = || {
+        let first = socket(address, Type::STREAM, Protocol::TCP, false)?;
+        let address = first.local_addr()?.as_socket().unwrap_or(address);
+        let mut sockets = vec![first];
+        if 1 < workers {
+            sockets[0].set_reuse_port(true)?;
+        }
+        while sockets.len() < workers {
+            sockets.push(socket(address, Type::STREAM, Protocol::TCP, true)?);
+        }
+        for socket in &sockets {
+            tuning::tune(socket)?;
+            socket.listen(BACKLOG)?;
+        }
+        info!(listener = key, %address, "listening");
+        io::Result::Ok(sockets.into_iter().map(Into::into).collect())
+    };
+    bind().with_context(|| format!("RB-BIND: cannot listen on {address} ({key})"))
 }
 
 /// A bound socket. An IPv6 one takes no IPv4, so that `0.0.0.0` and `[::]` can share a port.
-fn socket(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+fn socket(address: SocketAddr, kind: Type, protocol: Protocol, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
     if kind == Type::STREAM {
         socket.set_reuse_address(true)?;
+        socket.set_reuse_port(shared)?;
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn loopback() -> [SocketAddr; 2] {
+        [([127, 0, 0, 1], 0).into(), ([0, 0, 0, 0, 0, 0, 0, 1], 0).into()]
+    }
+
+    #[test]
+    fn each_worker_has_a_socket_on_the_same_port_and_every_connection_comes_to_one() {
+        for address in loopback() {
+            let bound = listen("test", address, 3).unwrap();
+            let addresses: BTreeSet<_> = bound.iter().map(|it| it.local_addr().unwrap()).collect();
+            assert_eq!((bound.len(), addresses.len()), (3, 1));
+            let port = *addresses.first().unwrap();
+            let clients: Vec<_> = (0..64).map(|_| net::TcpStream::connect(port).unwrap()).collect();
+            let accepted: Vec<usize> =
+                bound.iter().map(|it| std::iter::from_fn(|| it.accept().ok()).count()).collect();
+            assert_eq!(accepted.iter().sum::<usize>(), clients.len());
+            assert!(accepted.iter().all(|it| 0 < *it), "{accepted:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_somebody_listens_on_is_shared_with_nobody() {
+        let [address, _] = loopback();
+        let theirs = listen("theirs", address, 2).unwrap();
+        let taken = theirs[0].local_addr().unwrap();
+        for workers in [1, 2] {
+            let fault = listen("ours", taken, workers).unwrap_err();
+            assert!(fault.to_string().starts_with("RB-BIND"), "{fault:#}");
+        }
+    }
+
+    #[test]
+    fn what_is_accepted_is_prompt_and_watched() {
+        let [address, _] = loopback();
+        let bound = listen("test", address, 1).unwrap();
+        let _client = net::TcpStream::connect(bound[0].local_addr().unwrap()).unwrap();
+        let (accepted, _) = bound[0].accept().unwrap();
+        let accepted = socket2::SockRef::from(&accepted);
+        assert!(accepted.tcp_nodelay().unwrap() && accepted.keepalive().unwrap());
+        assert_eq!(accepted.tcp_keepalive_time().unwrap(), crate::limits::KEEPALIVE_AFTER);
+        assert_eq!(accepted.linger().unwrap(), None);
+    }
 }

@@ -69,7 +69,7 @@ impl Role {
         let (signal, session_keys) = self.seal(&terminal, named, access, through)?;
         let id = session_keys.sid.signal_id();
         let whose = (&session_keys, &terminal.terminal.private_proxy);
-        let ready = self.awaits(wanted.ring, through, whose, ttl_seconds);
+        let ready = self.awaits((wanted.ring, true), through, whose, ttl_seconds);
         let event = Event::Sealed { ring: wanted.ring, keys: session_keys };
         self.switchboard.handle_event(event, clock::now());
         let over = match wanted.over {
@@ -82,14 +82,14 @@ impl Role {
             Over::Tunnel { tunnel, spare } => {
                 let octets = signal.octets().to_vec();
                 let frame = if spare { ToPrivate::Spare(octets) } else { ToPrivate::Ring(octets) };
-                self.send_when(ready, Sending::Tunnel(tunnel, frame));
+                self.say_when(ready, tunnel, &frame);
                 "standby"
             }
             Over::Client(client) => {
                 let paid = paid.context("an uncounted ring")?;
                 let valid_for = Duration::from_secs(ttl_seconds.into());
                 let errand = Errand { to: named.clone(), valid_for, signal };
-                let sending = Sending::Client(wanted.ring, client, errand, paid);
+                let sending = Sending { ring: wanted.ring, client, errand, paid };
                 self.send_when(ready, sending);
                 "client"
             }

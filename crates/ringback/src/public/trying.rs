@@ -34,6 +34,9 @@ pub(super) struct Trials {
     rang: VecDeque<Instant>,
 }
 
+/// Whose route is tried, which, for what.
+type Begun = (Arc<ListedTerminal>, usize, (ServiceId, TunnelType));
+
 #[derive(Debug)]
 struct Trial {
     /// Holding it is the right to ring.
@@ -78,7 +81,7 @@ impl Role {
         name: &str,
         route: Option<&str>,
         service: Option<ServiceId>,
-    ) -> Result<(Arc<ListedTerminal>, usize, (ServiceId, TunnelType)), Failed> {
+    ) -> Result<Begun, Failed> {
         let directory = self.house.directory();
         let name = TerminalName::parse(name).map_err(|_| Refusal::Unknown)?;
         let terminal = directory.find(&name).ok_or_else(|| directory.missing(&name))?;

@@ -21,7 +21,7 @@ use tracing::debug;
 
 use super::lobby::Place;
 use super::{Binding, Happening, House, Order, enrolment, keyed};
-use crate::limits::{HELLO_PATIENCE, ORDERS, PONG_PATIENCE, STANDBY_PING};
+use crate::limits::{AWAIT_PATIENCE, HELLO_PATIENCE, ORDERS, PONG_PATIENCE, STANDBY_PING};
 use crate::telemetry::step;
 use crate::tunnel::{Asks, Framed, Talk, Tunnel};
 
@@ -201,6 +201,11 @@ async fn obey(
                 step("H", None, signal);
             }
             Some(Order::Say(octets)) => talk.say(&octets).await?,
+            Some(Order::SayWhen(ready, octets)) => {
+                if let Ok(Ok(())) = timeout(AWAIT_PATIENCE, ready).await {
+                    talk.say(&octets).await?;
+                }
+            }
             Some(Order::Open(octets)) => {
                 talk.say(&octets).await?;
                 let (outcome, bare) = timeout(OPEN_PATIENCE, opened(&mut talk)).await??;
@@ -236,7 +241,12 @@ async fn hand_over(framed: Framed, mut orders: mpsc::Receiver<Order>) -> io::Res
     match orders.recv().await {
         Some(Order::Join(None, taker)) => give(framed, taker),
         Some(
-            Order::Accept(_) | Order::Say(_) | Order::Open(_) | Order::Join(..) | Order::End(_),
+            Order::Accept(_)
+            | Order::Say(_)
+            | Order::SayWhen(..)
+            | Order::Open(_)
+            | Order::Join(..)
+            | Order::End(_),
         )
         | None => {
             framed.reset();

@@ -13,10 +13,12 @@ use ringback_proto::frame::{self, BadFrame, END, ENDED_OCTETS, HEAD_OCTETS};
 use ringback_proto::limits::SESSION_FRAME_OCTETS;
 use rustix::net::SendFlags;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf};
+use tokio::runtime;
 use tokio::time::timeout;
 
 use super::{Talk, Tunnel};
 use crate::limits::{FAREWELL_PATIENCE, SEALED_OCTETS};
+use crate::socket;
 use crate::splice::{Leg, Pipe};
 
 /// One session's octets in a tunnel.
@@ -25,6 +27,8 @@ pub struct Framed {
     /// Heard before the session began.
     heard: Vec<u8>,
     bare: bool,
+    /// The runtime that wakes whoever waits for the tunnel.
+    home: Option<runtime::Id>,
     reading: Reading,
     writing: Writing,
 }
@@ -63,6 +67,10 @@ enum Stage {
     Ended,
 }
 
+fn here() -> Option<runtime::Id> {
+    runtime::Handle::try_current().ok().map(|it| it.id())
+}
+
 impl Framed {
     /// Begins a session in a tunnel in which both ends have just agreed on it.
     pub fn new(talk: Talk, bare: bool) -> io::Result<Self> {
@@ -71,7 +79,17 @@ impl Framed {
         if bare && !(heard.is_empty() && tunnel.is_between()) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "said before a bare session"));
         }
-        Ok(Self { tunnel, heard, bare, reading: Reading::default(), writing: Writing::default() })
+        let (reading, writing) = (Reading::default(), Writing::default());
+        Ok(Self { tunnel, heard, bare, home: here(), reading, writing })
+    }
+
+    /// Moves the tunnel to the runtime that this is called on, if it comes from another one.
+    pub fn move_here(&mut self) -> io::Result<()> {
+        if self.home == here() {
+            return Ok(());
+        }
+        self.home = here();
+        self.tunnel.tcp_mut().map_or(Ok(()), socket::move_here)
     }
 
     /// Whether the session's octets go past TLS.

@@ -57,22 +57,21 @@ fn list(stream: &mut UnixStream) -> Result<Vec<(String, Message)>> {
     say(stream, &Packet::Request { name: "list-sas".into(), message: Message::default() })?;
     let mut found = Vec::new();
     loop {
-        match hear(stream)? {
-            Packet::Event { message, .. } => {
-                found.extend(message.sections().map(|(name, it)| (name.to_owned(), it.clone())));
-            }
-            Packet::Response(_) => return Ok(found),
-            other => bail!("{other:?}"),
+        let packet = hear(stream)?;
+        if let Packet::Event { message, .. } = &packet {
+            found.extend(message.sections().map(|(name, it)| (name.to_owned(), it.clone())));
+            continue;
         }
+        ensure!(matches!(packet, Packet::Response(_)), "{packet:?}");
+        return Ok(found);
     }
 }
 
 fn ask(stream: &mut UnixStream, name: &str, message: Message) -> Result<Message> {
     say(stream, &Packet::Request { name: name.into(), message })?;
-    match hear(stream)? {
-        Packet::Response(message) => Ok(message),
-        other => bail!("{name}: {other:?}"),
-    }
+    let packet = hear(stream)?;
+    let Packet::Response(message) = packet else { bail!("{name}: {packet:?}") };
+    Ok(message)
 }
 
 fn say(stream: &mut UnixStream, packet: &Packet) -> Result<()> {

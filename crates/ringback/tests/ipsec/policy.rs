@@ -1,10 +1,11 @@
 //! What a tunnel runs over: what both tables permit, by a refusal with a name if that cannot be had, and
 //! never by less.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use ringback_proto::ipsec::IKE_PORT;
+use tokio::time::Instant;
 
 use crate::field::{Field, Wishes};
 use crate::scene::{set_up, start_web, url};

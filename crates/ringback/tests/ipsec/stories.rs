@@ -1,10 +1,14 @@
 //! The service is reached through an association, and through nothing else.
 
-use anyhow::Result;
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result};
 
 use crate::charon::known;
 use crate::field::Wishes;
-use crate::scene::{all_is_forgotten, socket, url, with_web};
+use crate::scene::{
+    all_is_forgotten, both_halves, has_come, set_up, socket, start_halves, url, with_web,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn curl_reaches_the_terminal_by_ike_and_esp_and_nothing_else() -> Result<()> {
@@ -26,6 +30,67 @@ async fn curl_reaches_the_terminal_by_ike_and_esp_and_nothing_else() -> Result<(
     assert!(others.is_empty(), "{others:?}");
     assert!(4 <= packets.iter().filter(|it| is_ike(it)).count(), "{seen}");
     assert!(10 <= packets.iter().filter(|it| is_esp(it)).count(), "{seen}");
-    let _ = known(&socket(&field, "public"))?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_sessions_at_once_have_ten_associations_and_leave_nothing() -> Result<()> {
+    const SESSIONS: usize = 10;
+    const OCTETS: usize = 1024 * 1024;
+    let wishes = Wishes { public: "linger_seconds = 0".into(), ..Wishes::default() };
+    let Some(mut field) = set_up("ipsec", "ipsec", wishes).await? else { return Ok(()) };
+    start_halves(&mut field, OCTETS).await?;
+    let names: Vec<String> = (0..SESSIONS).map(|it| format!("got-{it}")).collect();
+    let url = url();
+    let begin = |name: &String| field.begin("curl", &["-sS", "--max-time", "60", "-o", name, &url]);
+    let downloads = names.iter().map(begin).collect::<Result<Vec<_>>>()?;
+    for name in &names {
+        has_come(&field, name, 100_000).await?;
+    }
+    let there = known(&socket(&field, "public"))?;
+    for known in [&there, &known(&socket(&field, "private"))?] {
+        assert_eq!(known.associations.len(), SESSIONS, "{known:?}");
+        let ends: BTreeSet<_> = known.associations.iter().map(|(_, remote)| remote).collect();
+        assert_eq!(ends.len(), SESSIONS, "each has an identity of its own: {known:?}");
+    }
+    let keys: BTreeSet<_> = there.keys.iter().collect();
+    assert!(SESSIONS <= keys.len(), "and a key of its own: {there:?}");
+
+    std::fs::write(field.path("go"), "")?;
+    for (name, download) in names.iter().zip(downloads) {
+        let output = download.output().await?;
+        assert!(output.status.success(), "{name}: {output:?}");
+        let whole = std::fs::read(field.path(name))? == both_halves(OCTETS);
+        assert!(whole, "{name} is altered");
+    }
+    all_is_forgotten(&field).await?;
+    for host in [&field.lab.private, &field.lab.public] {
+        let forgotten = async {
+            while host
+                .run(&["ip", "-6", "address", "show", "dev", "lo"])
+                .await?
+                .contains("inet6 fd")
+            {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+            anyhow::Ok(())
+        };
+        let bound = std::time::Duration::from_secs(20);
+        tokio::time::timeout(bound, forgotten).await.context("an address is left")??;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tunnel_that_stands_by_serves_the_next_sessions_in_the_same_association() -> Result<()> {
+    let wishes = Wishes { terminal: "spares = 0".into(), ..Wishes::default() };
+    let Some(mut field) = with_web(wishes).await? else { return Ok(()) };
+    for _ in 0..4 {
+        let page = field.curl(&[&url()]).await?;
+        assert!(page.contains("5.4 mmol/l"), "{page}");
+    }
+    assert_eq!(field.sms(), 1, "a standby tunnel costs no SMS");
+    let known = known(&socket(&field, "public"))?;
+    assert_eq!(known.associations.len(), 1, "{known:?}");
     Ok(())
 }

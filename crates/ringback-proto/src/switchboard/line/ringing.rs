@@ -2,9 +2,11 @@
 //!
 //! Every ring is on behalf of a client that was admitted; none is made here without its proof.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::access_request::Protocol;
 use crate::access_request::SessionKeys;
 use crate::gate::Admitted;
 use crate::hello::SessionId;
@@ -13,7 +15,9 @@ use crate::refusal::{Budget, Refusal};
 use crate::terminal::ServiceId;
 
 use super::{CallEnd, Calling, ClientId, Ladder, Ledger, Line, OpenCall, Rung, Step};
-use crate::switchboard::{Call, Command, Over, RingId, TunnelId};
+use crate::switchboard::{Call, Command, Over, RingId, Spares, TunnelId};
+
+const PATIENCE: Duration = limits::TUNNEL_RING_PATIENCE;
 
 impl Line {
     /// Keeps a ring's keys; from now on a dial-back can answer it.
@@ -219,19 +223,23 @@ impl Line {
             let (keys, sent_at, held, outstanding) = (None, now, false, true);
             Rung { over, service, client, admitted, keys, sent_at, until, held, outstanding }
         };
-        let covered = |id| self.rings.values().any(|it| it.client == Some(id) && it.outstanding);
-        let uncovered = self.queue.iter().copied().filter(|id| !covered(*id));
+        let outstanding = self.rings.values().filter(|it| it.outstanding);
+        let covered: BTreeSet<ClientId> = outstanding.filter_map(|it| it.client).collect();
+        let uncovered = self.queue.iter().copied().filter(|id| !covered.contains(id));
         let mut rings: Vec<(Rung, Option<SessionId>)> = uncovered
+            .take(limits::RINGS_PER_TUNNEL)
             .filter_map(|id| {
                 let it = self.clients.get(&id)?;
                 let rung = rung(false, Some(id), it.service, Arc::clone(&it.admitted));
                 Some((rung, Some(it.session)))
             })
             .collect();
-        let spares = (0..self.spares_wanted())
+        let spares = (0..self.spares_wanted(now))
             .map(|_| (rung(true, None, service, Arc::clone(admitted)), None));
         rings.extend(spares);
-        rings.truncate(limits::RINGS_PER_TUNNEL);
+        let awaited = self.awaited_by_tunnel().filter(|it| now < it.sent_at + PATIENCE).count();
+        let room = limits::TUNNEL_RINGS_AT_ONCE.saturating_sub(awaited);
+        rings.truncate(limits::RINGS_PER_TUNNEL.min(room));
         for (rung, session) in rings {
             self.ring(rung, session, (1, None), now, ledger);
         }
@@ -243,7 +251,7 @@ impl Line {
     pub(super) fn answered(&mut self, now: Instant, ledger: &mut Ledger) {
         self.withdraw(ledger);
         self.end_call(CallEnd::Answered, ledger);
-        self.calling = Calling::Tunnels { until: now + limits::TUNNEL_RING_PATIENCE };
+        self.calling = Calling::Tunnels { until: now + PATIENCE };
     }
 
     /// Rings no more: nobody is in the queue, or those who were rung for have given up.
@@ -293,6 +301,9 @@ impl Line {
     pub(super) fn consume(&mut self, ring: RingId, ledger: &mut Ledger) -> Option<Rung> {
         let rung = self.rings.remove(&ring)?;
         ledger.forget_ring(ring);
+        if self.id.through.permits(Protocol::Ipsec) {
+            ledger.commands.push_back(Command::Unawait { ring });
+        }
         if let Some(keys) = &rung.keys
             && ledger.sids.get(&keys.sid) == Some(&ring)
         {
@@ -313,20 +324,27 @@ impl Line {
 
     /// The same, be it over or not.
     pub(super) fn dial_back_worth_awaiting_until(&self) -> Option<Instant> {
-        let awaited = |it: &&Rung| it.outstanding && matches!(it.over, Over::Tunnel { .. });
-        let latest = self.rings.values().filter(awaited).map(|it| it.sent_at).max()?;
-        Some(latest + limits::TUNNEL_RING_PATIENCE)
+        let latest = self.awaited_by_tunnel().map(|it| it.sent_at).max()?;
+        Some(latest + PATIENCE)
     }
 
-    /// How many spares are missing, those counted that have been rung.
-    fn spares_wanted(&self) -> usize {
+    fn awaited_by_tunnel(&self) -> impl Iterator<Item = &Rung> {
+        let awaited = |it: &&Rung| it.outstanding && matches!(it.over, Over::Tunnel { .. });
+        self.rings.values().filter(awaited)
+    }
+
+    /// How many spares are missing, those counted that have been rung: the terminal deserves as many
+    /// tunnels as it has had clients at once of late.
+    fn spares_wanted(&self, now: Instant) -> usize {
         if self.terminal.linger.is_zero() {
             return 0;
         }
         let spare =
             |it: &&Rung| it.outstanding && matches!(it.over, Over::Tunnel { spare: true, .. });
         let coming = self.rings.values().filter(spare).count();
-        let wanted = self.terminal.spares.min(limits::STANDBYS_PER_TERMINAL);
+        let Spares { least, most } = self.terminal.spares;
+        let expected = self.demand.level(now).saturating_sub(self.in_use());
+        let wanted = expected.min(most).max(least).min(limits::STANDBYS_PER_TERMINAL);
         wanted.saturating_sub(self.standbys() + coming)
     }
 

@@ -1,6 +1,5 @@
 //! What a line does with tunnels: lets them in, gives them a client, keeps them, closes them.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,7 +8,8 @@ use crate::limits;
 use crate::refusal::Refusal;
 
 use super::{
-    CallEnd, Calling, Client, Duty, Ledger, Line, OwnRings, Paired, PublicKey, Tunnel, Waiting,
+    CallEnd, Calling, Client, Duty, Ledger, Line, OwnRings, Paired, PublicKey, Session, Tunnel,
+    Waiting,
 };
 use crate::switchboard::paired::Heard;
 use crate::switchboard::{ClientId, Command, Over, RingId, TunnelId};
@@ -86,15 +86,8 @@ impl Line {
     /// Gives each standby a client while there are both.
     pub(super) fn use_standbys(&mut self, now: Instant, ledger: &mut Ledger) {
         // Whichever was heard of last comes first: it is the likeliest to be alive.
-        let latest = |tunnels: &BTreeMap<TunnelId, Tunnel>| {
-            let standbys = tunnels.iter().filter_map(|(id, it)| match it.duty {
-                Duty::Standby { since, .. } => Some((since, *id)),
-                Duty::Opening { .. } | Duty::Spliced { .. } => None,
-            });
-            standbys.max().map(|(_, id)| id)
-        };
         while let Some(&client) = self.queue.front()
-            && let Some(tunnel) = latest(&self.tunnels)
+            && let Some((_, tunnel)) = self.by_when_heard_of().max()
             && let Some(Tunnel { peer, duty: Duty::Standby { paired, .. } }) =
                 self.tunnels.remove(&tunnel)
         {
@@ -115,7 +108,7 @@ impl Line {
         let (client, paired) = match duty {
             Duty::Opening { client, until: _, paired } => (client, paired),
             // Nobody has asked.
-            duty @ (Duty::Standby { .. } | Duty::Spliced { .. }) => {
+            duty @ Duty::Standby { .. } => {
                 self.tunnels.insert(tunnel, Tunnel { peer, duty });
                 return;
             }
@@ -149,15 +142,10 @@ impl Line {
         now: Instant,
         ledger: &mut Ledger,
     ) {
-        let spliced = |it: &Tunnel| matches!(it.duty, Duty::Spliced { .. });
-        if self.tunnels.get(&tunnel).is_none_or(spliced) {
-            return;
-        }
-
+        let Some(lost) = self.tunnels.remove(&tunnel) else { return };
         ledger.tunnels.remove(&tunnel);
-        let lost = self.tunnels.remove(&tunnel);
         self.lose_rings_over(tunnel);
-        if let Some(Tunnel { duty: Duty::Opening { client, .. }, .. }) = lost {
+        if let Duty::Opening { client, .. } = lost.duty {
             self.requeue(client, now, ledger);
         }
         self.wait_no_more(now, ledger);
@@ -171,7 +159,7 @@ impl Line {
         now: Instant,
         ledger: &mut Ledger,
     ) {
-        let Some(mut client) = self.unsplice(id, tunnel, ledger) else { return };
+        let Some((mut client, _)) = self.unsplice(id, tunnel, ledger) else { return };
         client.own = client.own.map(|_| OwnRings::new(now));
         self.lose_rings_over(tunnel);
         let given_up = client.give_up_at <= now;
@@ -187,23 +175,29 @@ impl Line {
     }
 
     /// Forgets a splice, and the client that was joined by it.
-    pub(in crate::switchboard) fn unsplice(
+    fn unsplice(
         &mut self,
         whose: ClientId,
         tunnel: TunnelId,
         ledger: &mut Ledger,
-    ) -> Option<Client> {
-        let Tunnel { peer, duty } = self.tunnels.remove(&tunnel)?;
-        match duty {
-            Duty::Spliced { id, client } if id == whose => {
-                ledger.tunnels.remove(&tunnel);
-                Some(client)
-            }
-            duty @ (Duty::Spliced { .. } | Duty::Standby { .. } | Duty::Opening { .. }) => {
-                self.tunnels.insert(tunnel, Tunnel { peer, duty });
-                None
-            }
-        }
+    ) -> Option<(Client, PublicKey)> {
+        self.sessions.get(&tunnel).filter(|it| it.id == whose)?;
+        let Session { peer, client, id: _ } = self.sessions.remove(&tunnel)?;
+        ledger.tunnels.remove(&tunnel);
+        Some((client, peer))
+    }
+
+    /// Forgets a splice and its tunnel. For the next rush there may be too few standbys then: one of
+    /// them carries the rings for what is missing.
+    pub(in crate::switchboard) fn splice_ended(
+        &mut self,
+        (id, tunnel): (ClientId, TunnelId),
+        now: Instant,
+        ledger: &mut Ledger,
+    ) {
+        let Some((client, _)) = self.unsplice(id, tunnel, ledger) else { return };
+        let Some((_, carrier)) = self.by_when_heard_of().max() else { return };
+        self.ring_over(carrier, client.service, &client.admitted, now, ledger);
     }
 
     /// Takes a tunnel back whose session came to its end in both directions: it stands by like a fresh
@@ -216,8 +210,7 @@ impl Line {
         now: Instant,
         ledger: &mut Ledger,
     ) {
-        let peer = self.tunnels.get(&tunnel).map(|it| it.peer);
-        let Some((peer, _)) = peer.zip(self.unsplice(client, tunnel, ledger)) else { return };
+        let Some((_, peer)) = self.unsplice(client, tunnel, ledger) else { return };
         if stopping || !self.keeps(&peer) {
             return ledger.commands.push_back(Command::Close { tunnel });
         }
@@ -234,7 +227,7 @@ impl Line {
     pub(super) fn expire_opening(&mut self, now: Instant, ledger: &mut Ledger) {
         let late = |it: &Tunnel| match it.duty {
             Duty::Opening { until, .. } => until <= now,
-            Duty::Standby { .. } | Duty::Spliced { .. } => false,
+            Duty::Standby { .. } => false,
         };
         let late: Vec<TunnelId> =
             self.tunnels.iter().filter(|(_, it)| late(it)).map(|(id, _)| *id).collect();
@@ -250,10 +243,21 @@ impl Line {
     }
 
     pub(super) fn close_standbys(&mut self, ledger: &mut Ledger) {
-        let standby = |it: &Tunnel| matches!(it.duty, Duty::Standby { .. });
-        let standbys: Vec<TunnelId> =
-            self.tunnels.iter().filter(|(_, it)| standby(it)).map(|(id, _)| *id).collect();
+        let standbys: Vec<TunnelId> = self.by_when_heard_of().map(|(_, id)| id).collect();
         standbys.into_iter().for_each(|tunnel| self.close(tunnel, ledger));
+    }
+
+    /// Closes what stands by beyond what is to be expected: whichever was heard of longest ago.
+    pub(super) fn close_surplus(&mut self, now: Instant, ledger: &mut Ledger) {
+        let expected = self.demand.level(now).saturating_sub(self.in_use());
+        let kept = expected.saturating_add(self.terminal.spares.least);
+        while kept < self.standbys()
+            && let Some((_, tunnel)) = self.by_when_heard_of().min()
+        {
+            self.close(tunnel, ledger);
+        }
+        let may_shrink = self.terminal.spares.least < self.standbys();
+        self.surplus_ends_at = self.demand.ebbs_at(now).filter(|_| may_shrink);
     }
 
     pub(super) fn close(&mut self, tunnel: TunnelId, ledger: &mut Ledger) {
@@ -264,7 +268,15 @@ impl Line {
 
     /// How many tunnels stand by.
     pub(super) fn standbys(&self) -> usize {
-        self.tunnels.values().filter(|it| matches!(it.duty, Duty::Standby { .. })).count()
+        self.by_when_heard_of().count()
+    }
+
+    /// What stands by, and since when.
+    fn by_when_heard_of(&self) -> impl Iterator<Item = (Instant, TunnelId)> {
+        self.tunnels.iter().filter_map(|(id, it)| match it.duty {
+            Duty::Standby { since, .. } => Some((since, *id)),
+            Duty::Opening { .. } => None,
+        })
     }
 
     /// Whether a tunnel of this far end may stand by.
@@ -302,7 +314,7 @@ impl Line {
         let Some(client) = self.clients.remove(&id) else { return self.close(tunnel, ledger) };
         ledger.waits_no_more(id);
         let session = client.session;
-        self.tunnels.insert(tunnel, Tunnel { peer, duty: Duty::Spliced { id, client } });
+        self.sessions.insert(tunnel, Session { peer, id, client });
         let command = Command::Splice { client: id, tunnel, session, opened, paired };
         ledger.commands.push_back(command);
     }
