@@ -261,6 +261,10 @@ impl Tunnel {
     fn be_exact(&mut self, exact: bool) {
         match self {
             Self::Tls(tunnel) => tunnel.records_mut().be_exact(exact),
+            // No session of theirs is bare.
+            Self::Ipsec(_) => {}
+            #[cfg(feature = "quic")]
+            Self::Quic(_) => {}
         }
     }
 

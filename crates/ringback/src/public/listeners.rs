@@ -169,11 +169,15 @@ impl Listeners {
             house.tasks.spawn_on(strangers(listener, lobby.clone(), house.clone()), worker);
         }
         #[cfg(feature = "quic")]
-        for socket in self.streams {
+        let workers: Vec<_> = house.workers.all().collect();
+        #[cfg(feature = "quic")]
+        for (worker, socket) in workers.into_iter().cycle().zip(self.streams) {
+            // All of a connection stays where its socket is.
+            let _context = worker.enter();
             match Accepted::endpoint(&house.identity, socket, &house.tasks) {
                 Ok(endpoint) => {
                     let strangers = streams::strangers(endpoint, lobby.clone(), house.clone());
-                    house.tasks.spawn(strangers);
+                    house.tasks.spawn_on(strangers, worker);
                 }
                 Err(fault) => error!(%fault, "RB-BIND: there is no QUIC"),
             }

@@ -245,6 +245,7 @@ async fn how_fast() -> Result<()> {
         let (private, public) = over_tls(&proxies).await?;
         let tls = bulk(session(private)?, session(public)?, BULK).await?;
 
+        let mut proxies = Proxies::new()?;
         let _kept = proxies.tunnel().await?;
         let begun = Instant::now();
         for _ in 0..SESSIONS {
