@@ -31,7 +31,7 @@ fn hop(
     before: [u16; 3],
     behind: [u16; 3],
 ) -> Result<Process> {
-    let mut config = "global\n  maxconn 20000\ndefaults\n  mode tcp\n  timeout connect 5s\n  \
+    let mut config = "global\n  maxconn 9000\ndefaults\n  mode tcp\n  timeout connect 5s\n  \
         timeout client 1h\n  timeout server 1h\n  maxconn 9000\n  option splice-auto\n"
         .to_owned();
     for (before, behind) in before.iter().zip(behind) {
