@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ringback_proto::access_request::{Kid, SessionKeys, Sid};
+use ringback_proto::access_request::{Kid, Protocol, SessionKeys, Sid, TunnelType};
 use ringback_proto::gate::{Level, Shown, Source, admit};
 use ringback_proto::hello::{Hello, Outcome, SessionId, confirm_private};
 use ringback_proto::limits;
 use ringback_proto::secret::Secret;
 use ringback_proto::switchboard::{
     BearerId, ClientId, Command, Event, Paired, Progress, PublicKey, RingId, Room, RoutePlan,
-    Switchboard, Terminal, TunnelId,
+    Spares, Switchboard, Terminal, TunnelId,
 };
 use ringback_proto::terminal::{ServiceId, TenantName};
 
@@ -66,6 +66,7 @@ impl Board {
             session: SessionId(self.next),
             terminal: Arc::new(terminal(kid, linger, spares)),
             service: ServiceId(1),
+            through: TunnelType::Tls,
             admitted: admit(Level::Open, Shown::Nothing, Source::of([192, 0, 2, 7].into()))
                 .expect("open to all"),
             rings_itself: false,
@@ -88,17 +89,18 @@ impl Board {
                         None => (TunnelId(spare), Outcome::NotTried),
                     };
                     spare += u64::from(session.is_none());
-                    let hello = Hello { sid: keys.sid, mac, outcome };
+                    let hello = Hello { sid: keys.sid, mac, outcome, bare: false };
                     self.happens(Event::HelloHeard {
                         tunnel,
                         peer: PRIVATE,
+                        protocol: Protocol::Tls,
                         hello,
                         exporter: EXPORTER,
                     });
                 }
                 Command::Splice { client, tunnel, paired: proof, .. } => {
                     paired = Some(proof);
-                    self.happens(Event::SpliceEnded { client, tunnel });
+                    self.happens(Event::SpliceEnded { client, tunnel, back: None });
                 }
                 Command::Refuse { refusal, .. } => panic!("refused: {}", refusal.code()),
                 Command::Probe { .. }
@@ -106,6 +108,7 @@ impl Board {
                 | Command::Try { .. }
                 | Command::Tried { .. }
                 | Command::Cancel { .. }
+                | Command::Unawait { .. }
                 | Command::Accept { .. }
                 | Command::Dismiss { .. }
                 | Command::Standby { .. }
@@ -134,7 +137,7 @@ fn terminal(kid: u32, linger: Duration, spares: usize) -> Terminal {
         routes: vec![RoutePlan { bearer: BearerId(0), patience: Duration::from_secs(30) }],
         answer_patience: Duration::from_secs(60),
         linger,
-        spares,
+        spares: Spares::fixed(spares),
         waiting: limits::WAITING_CLIENTS_PER_TERMINAL,
     }
 }

@@ -1,6 +1,6 @@
 //! Signals: sealed for one key id, opened with it, and judged by a dialer that knows nobody else.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use ringback_proto::access_request::{
@@ -79,12 +79,11 @@ impl Ear {
             callee: vec![request(0).callee],
             public_proxies: vec![Allowed {
                 address: request(0).public_proxy,
-                tunnel: TunnelType::Tls,
                 public_proxy: 0,
                 listed: true,
             }],
             fleets: Vec::new(),
-            services: BTreeSet::from([ServiceId(1)]),
+            services: BTreeMap::from([(ServiceId(1), TunnelType::Tls)]),
             window: ReplayWindow::new(),
         };
         #[allow(clippy::disallowed_methods, reason = "all other moments are counted from it")]

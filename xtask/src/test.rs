@@ -19,7 +19,8 @@ pub(crate) fn test() -> Result<()> {
 
     secrets::prepare()?;
     let lab = complete && (env::var_os("CI").is_some() || may_have_lab());
-    let tests = cargo(&["test", "--workspace"]).env("RINGBACK_ARTEFACTS", secrets::folder());
+    let tests = cargo(&["test", "--workspace", "--no-fail-fast"])
+        .env("RINGBACK_ARTEFACTS", secrets::folder());
     strictly(tests, complete, lab).run()?;
     // What is off by default; the same words otherwise, so that no dependency is built twice.
     let quic = cargo(&["test", "--workspace", "--features", "ringback/quic", "--test", "quic"])
