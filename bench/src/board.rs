@@ -32,7 +32,8 @@ impl Board {
         #[allow(clippy::disallowed_methods, reason = "all other moments are counted from it")]
         let now = Instant::now();
         let mut switchboard = Switchboard::new();
-        switchboard.make_room(Room::among(1, limits::WAITING_CLIENTS));
+        let room = Room::among(1, limits::WAITING_CLIENTS);
+        switchboard.make_room(Room { tunnels: usize::MAX, ..room });
         let mut board = Self { switchboard, now, next: 0, terminals: 0 };
         for kid in 0..terminals {
             board.session(kid, Duration::MAX);

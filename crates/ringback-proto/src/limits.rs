@@ -40,6 +40,8 @@ pub const WAITING_CLIENTS: usize = 16_384;
 /// Tunnels of one terminal that may stand by; the newest is dismissed. Most of them have served:
 /// room for as many clients as may wait, so that none of a steady stream needs a handshake.
 pub const STANDBYS_PER_TERMINAL: usize = 64;
+/// Tunnels of all terminals, unless the role has room for others; beyond them none is kept on standby.
+pub const TUNNELS: usize = 16_384;
 /// Spares that a terminal is rung for by what it was asked for of late; further clients of a rush
 /// wait for a dial-back. A browser has six connections to a server, and asks for its icon.
 pub const LEARNED_SPARES: usize = 8;

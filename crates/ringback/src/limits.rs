@@ -155,6 +155,10 @@ pub const JOURNAL_RECORDS: usize = 10_000;
 pub const INCOMPLETE: usize = 2_000;
 /// The same of one network (/24 or /56); the oldest of the address that has the most is closed.
 pub const INCOMPLETE_PER_NETWORK: usize = 64;
+/// The same where open files are scarce; with more it is a twentieth of them.
+pub const FEW_INCOMPLETE: usize = 256;
+/// Strangers where open files are scarce; with more it is a fortieth of them.
+pub const FEW_STRANGERS: usize = 128;
 /// Descriptors that no client and no stranger is given: for bearers, DNS, state and log.
 pub const KEPT_FILES: usize = 512;
 /// Clients that a limit on open files should leave room for; below, the operator is warned.

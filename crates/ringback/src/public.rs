@@ -242,7 +242,7 @@ pub async fn run(
     let (raw_ports, zone) = listeners.open(&house, files);
     let mut changing = Changing::new(config.keyring, config.ratchet);
     let mut switchboard = Switchboard::new();
-    switchboard.make_room(room(&config.directory, &config.budget));
+    switchboard.make_room(room(&config.directory, &config.budget, files.clients));
     let role = Role {
         fixed,
         switchboard,
@@ -255,6 +255,7 @@ pub async fn run(
         transmitters,
         clients: BTreeMap::new(),
         tunnels: BTreeMap::new(),
+        tunnels_kept: files.clients,
         ringing: BTreeMap::new(),
         awaited: BTreeMap::new(),
         trials: Trials::default(),
@@ -276,10 +277,10 @@ pub async fn run(
     Ok(())
 }
 
-/// How much of the switchboard one source and one tenant may hold.
-fn room(directory: &Directory, budget: &BudgetConfig) -> Room {
+/// How much of the switchboard one source and one tenant may hold; a tunnel for each client.
+fn room(directory: &Directory, budget: &BudgetConfig, tunnels: usize) -> Room {
     let tenants: BTreeSet<_> = directory.terminals().map(|it| it.terminal.tenant).collect();
-    Room::among(tenants.len(), budget.waiting_per_source)
+    Room { tunnels, ..Room::among(tenants.len(), budget.waiting_per_source) }
 }
 
 /// What a service asks of its clients.
@@ -307,6 +308,8 @@ struct Role {
     transmitters: BTreeMap<String, Transmitter>,
     clients: BTreeMap<ClientId, Held>,
     tunnels: BTreeMap<TunnelId, mpsc::Sender<Order>>,
+    /// How many may be kept, by the limit on open files.
+    tunnels_kept: usize,
     /// Rings that are followed at a bearer; dropping one takes its signal back, submitted or not.
     ringing: BTreeMap<RingId, oneshot::Sender<()>>,
     /// Rings whose dial-back a daemon awaits; dropping one ends that.
@@ -374,7 +377,7 @@ impl Role {
             return false;
         }
         self.purse.follow(config.budget.rules.clone());
-        self.switchboard.make_room(room(&config.directory, &config.budget));
+        self.switchboard.make_room(room(&config.directory, &config.budget, self.tunnels_kept));
         let before = self.rekey(&config.directory);
         if let (Some(zone), Some(responder)) = (&self.zone, &config.responder) {
             zone.send_replace(responder.zone.clone());

@@ -8,7 +8,7 @@ use crate::gate::Source;
 use crate::limits;
 use crate::terminal::TenantName;
 
-/// How much one source and one tenant may hold.
+/// How much one source and one tenant may hold, and all together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {
     /// Waiting clients of one source.
@@ -17,6 +17,8 @@ pub struct Room {
     pub clients_per_tenant: usize,
     /// Pending rings of one tenant.
     pub rings_per_tenant: usize,
+    /// Tunnels of all terminals: none is kept on standby beyond them.
+    pub tunnels: usize,
 }
 
 impl Room {
@@ -27,6 +29,7 @@ impl Room {
             clients_per_source,
             clients_per_tenant: limits::WAITING_CLIENTS / share,
             rings_per_tenant: limits::PENDING_RINGS / share,
+            tunnels: limits::TUNNELS,
         }
     }
 }

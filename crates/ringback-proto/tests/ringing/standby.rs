@@ -2,7 +2,7 @@
 
 use ringback_proto::hello::Outcome;
 use ringback_proto::limits;
-use ringback_proto::switchboard::{CallEnd, Census, Event, RingId, Spares};
+use ringback_proto::switchboard::{CallEnd, Census, Event, RingId, Room, Spares};
 use std::time::Duration;
 
 use crate::story::{STRANGER, Story, lingering, seconds, story};
@@ -266,6 +266,22 @@ fn more_than_so_many_do_not_stand_by() {
     assert_eq!(used.len(), 2, "{used:?}");
     story.opened(10 + all, Outcome::Refused);
     assert_eq!(story.dials(99, all + 2, Outcome::NotTried), ["dismiss 99"]);
+}
+
+#[test]
+fn more_than_there_is_room_for_do_not_stand_by_whosever_they_are() {
+    let mut story = lingering(2);
+    let room = Room { tunnels: 2, ..Room::among(1, limits::WAITING_CLIENTS) };
+    story.board.make_room(room);
+    story.arrives(1);
+    story.dials(10, 1, Outcome::Connected);
+    assert_eq!(story.dials(11, 2, Outcome::NotTried), ["accept 11", "standby 11"]);
+    assert_eq!(story.dials(12, 3, Outcome::NotTried), ["dismiss 12"]);
+    // Nobody who waits is turned away for it, and whoever has served comes back into its place.
+    story.arrives(2);
+    assert_eq!(story.opened(11, Outcome::Connected), ["splice 2 with opened 11"]);
+    assert_eq!(story.returns(1, 10), NOTHING);
+    assert_eq!(story.board.census().tunnels, 2);
 }
 
 #[test]

@@ -6,7 +6,9 @@
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tracing::{debug, info, warn};
 
-use crate::limits::{CLIENTS, FEW_CLIENTS, INCOMPLETE, KEPT_FILES, STRANGERS};
+use crate::limits::{
+    CLIENTS, FEW_CLIENTS, FEW_INCOMPLETE, FEW_STRANGERS, INCOMPLETE, KEPT_FILES, STRANGERS,
+};
 
 /// How many of each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +44,9 @@ impl Files {
 
     fn of(files: usize) -> Self {
         let free = files.saturating_sub(KEPT_FILES).max(files / 2);
-        let incomplete = INCOMPLETE.min(free / 4).max(1);
-        let strangers = STRANGERS.min(free / 8).max(1);
+        // Of few files a good part, of many a small one: who is let in needs them longer.
+        let incomplete = INCOMPLETE.min((free / 4).min(FEW_INCOMPLETE).max(free / 20)).max(1);
+        let strangers = STRANGERS.min((free / 8).min(FEW_STRANGERS).max(free / 40)).max(1);
         let clients = CLIENTS.min(free.saturating_sub(incomplete + strangers) / 2).max(1);
         Self { clients, incomplete, strangers }
     }
@@ -62,6 +65,7 @@ mod tests {
         }
         let most = Files { clients: CLIENTS, incomplete: INCOMPLETE, strangers: STRANGERS };
         assert_eq!(Files::of(65_536), most);
-        assert_eq!(Files::of(20_000).incomplete, INCOMPLETE);
+        assert!(9_000 <= Files::of(20_000).clients);
+        assert_eq!(Files::of(1_024).incomplete, 128);
     }
 }

@@ -57,7 +57,7 @@ impl Line {
             Over::Route(_) | Over::Tunnel { .. } => None,
         };
         let client = sender.or_else(|| self.queue.iter().find(fits)).copied();
-        let kept = !connected && !useless && self.keeps(&heard.peer);
+        let kept = !connected && !useless && self.keeps(&heard.peer, ledger);
         if client.is_none() && refusal.is_none() && !kept {
             self.end_call(CallEnd::Answered, ledger);
             return ledger.commands.push_back(Command::Dismiss { tunnel, unproven: None });
@@ -119,7 +119,7 @@ impl Line {
             if waits {
                 self.refuse(client, refusal, ledger);
             }
-            if self.keeps(&peer) {
+            if self.keeps(&peer, ledger) {
                 let duty = Duty::Standby { since: now, paired };
                 self.tunnels.insert(tunnel, Tunnel { peer, duty });
                 return;
@@ -211,7 +211,7 @@ impl Line {
         ledger: &mut Ledger,
     ) {
         let Some((_, peer)) = self.unsplice(client, tunnel, ledger) else { return };
-        if stopping || !self.keeps(&peer) {
+        if stopping || !self.keeps(&peer, ledger) {
             return ledger.commands.push_back(Command::Close { tunnel });
         }
 
@@ -280,10 +280,11 @@ impl Line {
     }
 
     /// Whether a tunnel of this far end may stand by.
-    fn keeps(&self, peer: &PublicKey) -> bool {
+    fn keeps(&self, peer: &PublicKey, ledger: &Ledger) -> bool {
         !self.terminal.linger.is_zero()
             && *peer == self.terminal.private_proxy
             && self.standbys() < limits::STANDBYS_PER_TERMINAL
+            && ledger.tunnels.len() < ledger.room.tunnels
     }
 
     fn open(
