@@ -57,7 +57,7 @@ fn what_cannot_be_is_told() -> Result<()> {
         let text = std::fs::read_to_string(folder.path().join(name))?;
         for (from, to, told) in [
             ("[ipsec]", "", "give an [ipsec] table"),
-            ("tunnel = \"ipsec\"", "tunnel = \"ipsek\"", "must be \"tls\", \"ipsec\" or"),
+            ("tunnel = \"ipsec\"", "tunnel = \"ipsek\"", "must be \"tls\", \"ipsec\", "),
             ("[ipsec]", "[ipsec]\nesp = \"none\"", "must be \"user\" or \"kernel\""),
             ("[ipsec]", "[ipsec]\nvici = \"a\"\ncharon = \"b\"", "runs already"),
             ("[ipsec]", "[ipsec]\ninner = \"10.0.0.0/8\"", "inner"),
