@@ -132,6 +132,7 @@ system_id = "public"
 password_file = "smpp.password"
 source = "15550100"
 window = 100
+per_second = 10000
 "#
         );
         for it in 0..self.terminals {
