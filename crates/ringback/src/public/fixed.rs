@@ -11,7 +11,8 @@ use crate::config::{IpsecConfig, PublicConfig};
 use crate::keyring::Keyring;
 
 /// What [`Fixed`] holds.
-pub(super) const FIXED: &str = "identity, addresses, state, keyring, ratchet, workers, bearers, IPsec, and whether there is QUIC";
+pub(super) const FIXED: &str = "identity, addresses, state, keyring, ratchet, workers, bearers, IPsec, \
+                                and whether there is QUIC";
 
 /// What a running role cannot change: it is bound, or others know us by it.
 #[derive(PartialEq)]
