@@ -17,6 +17,7 @@ use ringback_proto::dialer::{
 use ringback_proto::freshness::ReplayWindow;
 use ringback_proto::ipsec::End;
 use ringback_proto::nat64::Prefix;
+use ringback_proto::switchboard::PublicKey;
 use ringback_proto::terminal::ServiceId;
 use tokio::sync::{OnceCell, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -64,6 +65,8 @@ struct House {
 struct Tables {
     public_proxies: Vec<PublicProxy>,
     services: BTreeMap<Kid, BTreeMap<ServiceId, ServiceTarget>>,
+    /// Who may ring for each key id, by the place in [`Self::public_proxies`].
+    believed: BTreeMap<Kid, Vec<usize>>,
     /// Where each key id's keys are kept.
     files: BTreeMap<Kid, PathBuf>,
     /// Those of enrolled terminals that no ring was answered with yet.
@@ -83,6 +86,7 @@ impl Tables {
         Self {
             public_proxies: config.public_proxies.clone(),
             services: all.iter().map(|it| (it.key.kid, it.services.clone())).collect(),
+            believed: all.iter().map(|it| (it.key.kid, it.public_proxies.clone())).collect(),
             files: all.iter().map(|it| (it.key.kid, it.keys_file.clone())).collect(),
             unproved: Mutex::new(unproved.map(|it| it.key.kid).collect()),
         }
@@ -104,6 +108,14 @@ impl Tables {
     /// Whether the service is connected to only once it is known who calls.
     fn is_guarded(&self, kid: Kid, service: ServiceId) -> bool {
         self.service(kid, service).is_some_and(|it| it.grant.is_guarded())
+    }
+
+    /// Whether whoever has this key is still a public proxy of the key id's: tables are reloaded while
+    /// tunnels stand by.
+    fn believes(&self, kid: Kid, peer: &PublicKey) -> bool {
+        let places = self.believed.get(&kid).into_iter().flatten();
+        let mut proxies = places.filter_map(|it| self.public_proxies.get(*it));
+        proxies.any(|it| it.public_key == *peer)
     }
 
     /// The public proxy at that place, if that address is still its own: tables are reloaded.

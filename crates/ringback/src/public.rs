@@ -172,8 +172,9 @@ enum Order {
     Say(Vec<u8>),
     /// Say these octets as soon as a session is awaited, before anything else; or never.
     SayWhen(Ready, Vec<u8>),
-    /// Say these octets, then wait for the private proxy's word on the service.
-    Open(Vec<u8>),
+    /// Say these octets, then wait for the private proxy's word on the service; whether it may be to go
+    /// past TLS.
+    Open(Vec<u8>, bool),
     /// Tell the private proxy, unless it was opened, then hand the tunnel over for one session.
     Join(Option<Binding>, oneshot::Sender<Framed>),
     /// Say these octets, if any, and end.
@@ -202,9 +203,9 @@ pub async fn run(
     let (purse, written) =
         Purse::open(&config.state, config.budget.rules.clone()).with_context(state)?;
     gate::self_test(&config.directory).await?;
+    let files = files::Files::divide(listeners::sockets(&config));
     let listeners = listeners::bind(&config, config.workers)?;
     let workers = Workers::start(config.workers).context("cannot start threads")?;
-    let files = files::Files::divide();
     let tasks = TaskTracker::new();
     tasks.spawn(journal::sync(written));
     let (happenings, told) = mpsc::channel(EVENTS);
@@ -526,7 +527,7 @@ impl Role {
                 let Some(held) = self.clients.get(&client) else { return };
                 let (caller, bare) = (held.caller.clone(), held.bare);
                 let open = ToPrivate::Open { session, bare, caller, service };
-                self.frame(tunnel, &open, Order::Open);
+                self.frame(tunnel, &open, |octets| Order::Open(octets, bare));
             }
             Command::Splice { client, tunnel, session, opened, paired } => {
                 self.splice((client, tunnel), session, opened, paired);

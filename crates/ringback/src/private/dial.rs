@@ -266,12 +266,17 @@ async fn stand_by(
                 break;
             }
         };
+        // Whoever was taken off the table may have a tunnel that stands by.
+        if !house.tables().believes(verified.kid(), talk.tunnel().peer()) {
+            return Err(io::Error::other("its public proxy is not listed any more"));
+        }
         match frame {
             ToPrivate::Bound { session, bare, caller } => {
                 // Connected when anybody was welcome; the tables may have been reloaded since.
-                let permitted = verified.tunnel().permits(talk.tunnel().protocol());
+                let protocol = talk.tunnel().protocol();
+                let permitted = verified.tunnel().permits(protocol);
                 let welcome = |(_, target): &(TcpStream, ServiceTarget)| {
-                    permitted && welcomes(house, verified) && (target.bare || !bare)
+                    permitted && welcomes(house, verified, protocol) && (target.bare || !bare)
                 };
                 let Some((stream, target)) = service.take().filter(welcome) else {
                     return Err(io::Error::other("bound without a connected, unguarded service"));
@@ -368,9 +373,11 @@ pub(super) fn introduction(
     Ok(proxy_v2::header(session, caller, service.peer_addr()?))
 }
 
-/// Whether anybody may use the service that the signal named, by the table as it is now.
-fn welcomes(house: &House, verified: &Verified) -> bool {
-    verified.service().is_some_and(|it| !house.tables().is_guarded(verified.kid(), it))
+/// Whether anybody may use the service that the signal named, over such a tunnel, by the table as it is
+/// now.
+fn welcomes(house: &House, verified: &Verified, protocol: Protocol) -> bool {
+    let target = verified.service().and_then(|it| house.tables().service(verified.kid(), it));
+    target.is_some_and(|it| !it.grant.is_guarded() && it.tunnel.permits(protocol))
 }
 
 /// The service that a client has come for, if the private proxy itself grants it.

@@ -144,8 +144,7 @@ async fn hold(house: Arc<House>, from: SocketAddr, guest: Guest, session: Sessio
                 }
             };
             if let Some(talk) = back {
-                let event = Event::SpliceEnded { client, tunnel, back: Some(paired) };
-                return tunnels::resume(&house, event, tunnel, talk).await;
+                return tunnels::resume(&house, (client, tunnel), paired, talk);
             }
             Event::SpliceEnded { client, tunnel, back: None }
         }

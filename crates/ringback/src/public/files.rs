@@ -7,7 +7,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use tracing::{debug, info, warn};
 
 use crate::limits::{
-    CLIENTS, FEW_CLIENTS, FEW_INCOMPLETE, FEW_STRANGERS, INCOMPLETE, KEPT_FILES, STRANGERS,
+    CLIENTS, FEW_CLIENTS, FEW_INCOMPLETE, FEW_STRANGERS, INCOMPLETE, KEPT_FILES, PIPES, STRANGERS,
 };
 
 /// How many of each kind.
@@ -23,7 +23,8 @@ pub(super) struct Files {
 
 impl Files {
     /// Raises the limit on open files as far as the system allows, and divides what it gives.
-    pub(super) fn divide() -> Self {
+    /// The role's own are what it listens with and its pipes.
+    pub(super) fn divide(sockets: usize) -> Self {
         let mut limit = getrlimit(Resource::Nofile);
         limit.current = limit.maximum;
         if let Err(fault) = setrlimit(Resource::Nofile, limit) {
@@ -31,7 +32,7 @@ impl Files {
         }
         let files = getrlimit(Resource::Nofile).current;
         let files = files.and_then(|it| usize::try_from(it).ok()).unwrap_or(usize::MAX);
-        let divided = Self::of(files);
+        let divided = Self::of(files, sockets + 2 * PIPES);
         let Self { clients, incomplete, .. } = divided;
         if clients < FEW_CLIENTS {
             let cure = "raise the hard limit on open files (ulimit -Hn, LimitNOFILE=)";
@@ -42,7 +43,8 @@ impl Files {
         divided
     }
 
-    fn of(files: usize) -> Self {
+    fn of(files: usize, own: usize) -> Self {
+        let files = files.saturating_sub(own);
         let free = files.saturating_sub(KEPT_FILES).max(files / 2);
         // Of few files a good part, of many a small one: who is let in needs them longer.
         let incomplete = INCOMPLETE.min((free / 4).min(FEW_INCOMPLETE).max(free / 20)).max(1);
@@ -59,13 +61,14 @@ mod tests {
     #[test]
     fn all_that_are_let_in_have_a_descriptor() {
         for files in [16, 64, 256, 1_024, 4_096, 20_000, 65_536, 1_048_576, usize::MAX] {
-            let Files { clients, incomplete, strangers } = Files::of(files);
+            let Files { clients, incomplete, strangers } = Files::of(files, 0);
             assert!(2 * clients + incomplete + strangers < files, "{files}");
             assert!(1 <= clients && 1 <= incomplete && 1 <= strangers, "{files}");
         }
         let most = Files { clients: CLIENTS, incomplete: INCOMPLETE, strangers: STRANGERS };
-        assert_eq!(Files::of(65_536), most);
-        assert!(9_000 <= Files::of(20_000).clients);
-        assert_eq!(Files::of(1_024).incomplete, 128);
+        assert_eq!(Files::of(65_536, 2_000), most);
+        assert!(9_000 <= Files::of(20_000, 0).clients);
+        assert!(2 * Files::of(20_000, 800).clients + 800 < 20_000 - KEPT_FILES);
+        assert_eq!(Files::of(1_024, 0).incomplete, 128);
     }
 }

@@ -57,6 +57,15 @@ pub(super) struct RawPorts {
 /// The responder's sockets, a pair for each address.
 pub(super) type Sockets = Vec<(UdpSocket, TcpListener)>;
 
+/// How many descriptors it takes to listen: each worker has its own of every port, and three besides.
+pub(super) fn sockets(config: &PublicConfig) -> usize {
+    let PublicConfig { dial_back, http, tls, proxy, responder, .. } = config;
+    let raw = raw_addresses(&config.directory).len();
+    let ports = dial_back.len() + http.len() + tls.len() + proxy.len() + raw;
+    let dns = responder.as_ref().map_or(0, |it| 2 * it.listen.len());
+    config.workers * (ports + 3) + dns
+}
+
 /// Binds everything that the configuration names; one failure is enough to bind nothing.
 pub(super) fn bind(config: &PublicConfig, workers: usize) -> anyhow::Result<Listeners> {
     let mut named = Vec::new();

@@ -13,7 +13,7 @@ use ringback_proto::access_request::SignalId;
 use ringback_proto::door::Request;
 use ringback_proto::hello::{Hello, Outcome, ToPrivate, ToPublic};
 use ringback_proto::limits::OPEN_PATIENCE;
-use ringback_proto::switchboard::{Event, TunnelId};
+use ringback_proto::switchboard::{ClientId, Event, Paired, TunnelId};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
@@ -96,14 +96,34 @@ async fn tell(house: &House, greeting: Greeting) -> Option<Begun> {
 }
 
 /// Has a tunnel whose session has ended wait for orders again.
-pub(super) async fn resume(house: &Arc<House>, event: Event, tunnel: TunnelId, talk: Talk) {
-    let (orders, ordered) = mpsc::channel(ORDERS);
-    let back = Happening::TunnelArrived { event, tunnel, orders };
-    // Without a role nobody orders anything any more, which ends the tunnel.
-    let _ = house.happenings.send(back).await;
-    debug!(tunnel = tunnel.0, "its session has ended, and it waits for orders");
+///
+/// Its far end may have octets of the session still to deliver, to a service that takes its time: until
+/// it says that it is there again, no client is to wait for it. One that does not is ended in order, so that
+/// what is under way arrives.
+pub(super) fn resume(
+    house: &Arc<House>,
+    (client, tunnel): (ClientId, TunnelId),
+    paired: Paired,
+    mut talk: Talk,
+) {
     let staff = house.clone();
-    let standing = async move { follow(&staff, (tunnel, talk, ordered, (None, false))).await };
+    let standing = async move {
+        let asked = tokio::select! {
+            asked = timeout(PONG_PATIENCE, ping(&mut talk)) => asked,
+            () = staff.stop.cancelled() => Ok(Err(io::Error::other("stopped"))),
+        };
+        if !matches!(asked, Ok(Ok(()))) {
+            let event = Event::SpliceEnded { client, tunnel, back: None };
+            let _ = staff.happenings.send(Happening::Told(event)).await;
+            return talk.close().await;
+        }
+        let (orders, ordered) = mpsc::channel(ORDERS);
+        let event = Event::SpliceEnded { client, tunnel, back: Some(paired) };
+        // Without a role nobody orders anything any more, which ends the tunnel.
+        let _ = staff.happenings.send(Happening::TunnelArrived { event, tunnel, orders }).await;
+        debug!(tunnel = tunnel.0, "its session has ended, and it waits for orders");
+        follow(&staff, (tunnel, talk, ordered, (None, false))).await;
+    };
     house.tasks.spawn(standing);
 }
 
@@ -206,9 +226,12 @@ async fn obey(
                     talk.say(&octets).await?;
                 }
             }
-            Some(Order::Open(octets)) => {
+            Some(Order::Open(octets, asked)) => {
                 talk.say(&octets).await?;
                 let (outcome, bare) = timeout(OPEN_PATIENCE, opened(&mut talk)).await??;
+                if bare && !asked {
+                    return Err(io::Error::other("bare, unasked"));
+                }
                 let event = Event::Opened { tunnel, outcome };
                 // Without a role nobody orders anything any more, which ends the tunnel.
                 let _ = house.happenings.send(Happening::Told(event)).await;
@@ -244,7 +267,7 @@ async fn hand_over(framed: Framed, mut orders: mpsc::Receiver<Order>) -> io::Res
             Order::Accept(_)
             | Order::Say(_)
             | Order::SayWhen(..)
-            | Order::Open(_)
+            | Order::Open(..)
             | Order::Join(..)
             | Order::End(_),
         )
