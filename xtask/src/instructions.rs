@@ -13,8 +13,8 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::tool::{cargo, tool};
 use crate::{root, target};
 
-/// How far a count may lie from the one agreed on, either way.
-const TOLERANCE: f64 = 0.05;
+/// How far a count may lie from the one agreed on, either way, in percent of that.
+const TOLERANCE_PERCENT: u64 = 5;
 
 /// What a count may differ by whatever its share: a few instructions of a path that has few.
 const SLACK: u64 = 8;
@@ -83,8 +83,8 @@ fn setting() -> Result<String> {
 fn write(counts: &BTreeMap<&str, u64>) -> Result<()> {
     let mut text = format!(
         "# Instructions that one pass through each hot path executes: `cargo xtask instructions --bless`.\n\
-         # A change that moves one by more than {:.0} % says why in its message.\n\nsetting = \"{}\"\n\n",
-        TOLERANCE * 100.0,
+         # A change that moves one by more than {} % says why in its message.\n\nsetting = \"{}\"\n\n",
+        TOLERANCE_PERCENT,
         setting()?
     );
     for (path, count) in counts {
@@ -126,7 +126,8 @@ fn complaints(counts: &BTreeMap<&str, u64>, agreed: &BTreeMap<&str, &str>) -> Re
         };
         let before: u64 = before.parse().with_context(|| format!("{path} = {before}"))?;
         let moved = *count as f64 / before as f64 - 1.0;
-        if TOLERANCE < moved.abs() && SLACK < count.abs_diff(before) {
+        let apart = count.abs_diff(before);
+        if before * TOLERANCE_PERCENT < apart * 100 && SLACK < apart {
             complaints.push(format!("{path}: {count}, not {before} ({:+.1} %)", moved * 100.0));
         }
     }
