@@ -2,6 +2,7 @@
 //! whose address changes. Only with the feature `quic`.
 
 #![cfg(feature = "quic")]
+#![allow(clippy::duplicate_mod, reason = "two installations keep what they leave in one way")]
 
 #[path = "../field/mod.rs"]
 mod field;

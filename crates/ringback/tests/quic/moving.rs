@@ -1,7 +1,7 @@
 //! The private proxy runs on the terminal itself, whose address changes: where TCP is cut, the session
 //! goes on. And what becomes of clients where UDP does not get through.
 
-use std::time::Instant;
+use tokio::time::Instant;
 
 use anyhow::Result;
 use ringback_lab::addresses;

@@ -282,7 +282,7 @@ async fn bulk(mut from: Framed, mut to: Framed, octets: u64) -> Result<f64> {
         from.shutdown().await?;
         std::io::Result::Ok(from)
     };
-    let reading = tokio::spawn(async move {
+    let reading = TaskTracker::new().spawn(async move {
         let mut room = vec![0; 256 * 1024];
         let mut read = 0;
         loop {
