@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use ringback_proto::access_request::SessionKeys;
-use ringback_proto::ipsec::{Association, CONNECTION_PREFIX, End, IKE_PORT, Inner, Names};
+use ringback_proto::ipsec::{Association, CONNECTION_PREFIX, End, IKE_PORT, Inner, Names, network};
 use ringback_proto::switchboard::PublicKey;
 use ringback_proto::vici::Message;
 use tokio::sync::OwnedSemaphorePermit;
@@ -71,6 +71,9 @@ impl Lease {
             Self { house: house.clone(), running, names, inner, peer: *peer, place: Some(place) };
         let loaded =
             Loaded { connection: lease.connection(dialed), key: lease.key(keys), cut: None };
+        // The tables may have been reloaded since the start: whoever is reached, no packet leaves in clear.
+        let (private, public) = (network(public, End::Private), network(public, End::Public));
+        paths::seal_off(lease.both(public, private).0).await?;
         paths::add(lease.own_address()).await?;
         let _turn = house.loading.lock().await;
         let mut vici = Vici::connect(&lease.running.socket).await?;
