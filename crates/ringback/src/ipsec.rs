@@ -117,7 +117,7 @@ struct House {
     turns: Semaphore,
     /// What is loaded, by its connection's name.
     live: Mutex<BTreeMap<String, session::Loaded>>,
-    /// Held while anything is loaded.
+    /// Held while anything is loaded or unloaded.
     loading: tokio::sync::Mutex<()>,
     loaded: AtomicUsize,
     tasks: TaskTracker,
@@ -127,6 +127,8 @@ struct House {
 #[derive(Clone, Debug)]
 struct Running {
     socket: PathBuf,
+    /// Whether it is one that we run, and all that was loaded ends with it.
+    own: bool,
     /// It has ended, and with it every association.
     gone: CancellationToken,
 }

@@ -329,6 +329,13 @@ pub const CHARON_PAUSE: Duration = Duration::from_secs(3);
 pub const CHARON_FAREWELL: Duration = Duration::from_secs(3);
 /// How long the daemon may take for what needs no network; then the session is refused.
 pub const VICI_PATIENCE: Duration = Duration::from_secs(3);
+/// How long all that a session needs at the daemon may take to be loaded, the wait for its turn included;
+/// then the session is refused.
+pub const IPSEC_LOAD_PATIENCE: Duration = Duration::from_secs(4);
+/// How often the daemon is asked whether it still answers.
+pub const CHARON_PULSE: Duration = Duration::from_secs(5);
+/// How long it may take to; then it is ended, its sessions are cut, and it is started again.
+pub const CHARON_PULSE_PATIENCE: Duration = Duration::from_secs(5);
 /// Octets read at once from the daemon.
 pub const VICI_READ_OCTETS: usize = 4 * 1024;
 /// How long a tunnel keeps a ring back whose session is not awaited yet; then it is not said.

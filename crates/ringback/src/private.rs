@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
-use crate::config::{Config, Nat64, PrivateConfig, PublicProxy, ServiceTarget};
+use crate::config::{Config, IpsecConfig, Nat64, PrivateConfig, PublicProxy, ServiceTarget};
 use crate::control::server::{self as control, Desk};
 use crate::ipsec::Ipsec;
 use crate::keyring::{Keyring, keep_turned};
@@ -154,6 +154,7 @@ pub async fn run(
         tasks.spawn(hear(name, receiver, events.clone()));
     }
     control::open(&config.state, Desk { healths, wishes: None }, &tasks, stop.clone());
+    let fixed = config.ipsec.clone();
     let ipsec = config.ipsec.map(|it| {
         let proxies: Vec<_> = config.public_proxies.iter().map(|it| it.public_key).collect();
         Ipsec::start(it, End::Private, config.identity.clone(), &proxies, &tasks, stop.clone())
@@ -179,6 +180,7 @@ pub async fn run(
         house: Arc::new(house),
         heard,
         state: config.state,
+        ipsec: fixed,
         tasks: tasks.clone(),
         workers: workers.desks().clone(),
         rejected: 0,
@@ -202,6 +204,8 @@ struct Role {
     house: Arc<House>,
     heard: mpsc::Receiver<Event>,
     state: PathBuf,
+    /// As it was at the start: its daemon runs.
+    ipsec: Option<IpsecConfig>,
     tasks: TaskTracker,
     /// Where dials are begun, and their sessions stay.
     workers: Desks,
@@ -276,6 +280,10 @@ impl Role {
         };
         if self.house.keyring != config.keyring {
             error!("not reloaded: the keyring needs a restart to change");
+            return false;
+        }
+        if self.ipsec != config.ipsec {
+            error!("not reloaded: IPsec needs a restart to change");
             return false;
         }
         match subscribers(&config, &self.state) {

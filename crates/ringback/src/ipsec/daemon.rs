@@ -17,7 +17,9 @@ use super::session::{is_ours, list, unload};
 use super::vici::Vici;
 use super::{Fault, House, Running, paths};
 use crate::config::{Charon, IpsecConfig};
-use crate::limits::{CHARON_LOOK, CHARON_PAUSE, CHARON_START, IPSEC_SESSIONS};
+use crate::limits::{
+    CHARON_LOOK, CHARON_PAUSE, CHARON_PULSE, CHARON_PULSE_PATIENCE, CHARON_START, IPSEC_SESSIONS,
+};
 
 /// Has a daemon there until the role stops and the last session has ended.
 pub(super) async fn look_after(
@@ -74,15 +76,21 @@ async fn live(
     let (gone, starts) = (CancellationToken::new(), program.is_some());
     let lived = async {
         let mut events = prepared(house, &socket, starts).await?;
-        let up = Running { socket: socket.clone(), gone: gone.clone() };
+        let up = Running { socket: socket.clone(), own: starts, gone: gone.clone() };
         running.send_replace(Some(up));
         info!(own = matches!(config.charon, Charon::Own(_)), "IPsec is ready");
-        loop {
-            let (name, message) = events.event().await?;
-            debug!(event = name, "charon");
-            if name == "ike-updown" || name == "child-updown" {
-                house.tasks.spawn(look_at(house.clone(), socket.clone(), message));
+        let heard = async {
+            loop {
+                let (name, message) = events.event().await?;
+                debug!(event = name, "charon");
+                if name == "ike-updown" || name == "child-updown" {
+                    house.tasks.spawn(look_at(house.clone(), socket.clone(), message));
+                }
             }
+        };
+        tokio::select! {
+            heard = heard => heard,
+            fault = falls_silent(&socket) => Err(fault),
         }
     };
     let ended = tokio::select! {
@@ -93,6 +101,10 @@ async fn live(
     if let (Ok(()), None) = (&ended, &program) {
         // A daemon that goes on without us need not know our key.
         forget(house, &socket).await;
+    }
+    if ended.is_err() {
+        // One that hangs takes its time to end: nobody waits for that.
+        gone.cancel();
     }
     if let Some(program) = program {
         program.end().await;
@@ -105,6 +117,22 @@ async fn over(house: &House, stop: &CancellationToken) {
     stop.cancelled().await;
     let all = u32::try_from(IPSEC_SESSIONS).unwrap_or(u32::MAX);
     let _all = house.room.acquire_many(all).await;
+}
+
+/// Asks the daemon again and again whether it answers, until it does not: one that hangs keeps its socket.
+async fn falls_silent(socket: &Path) -> Fault {
+    loop {
+        sleep(CHARON_PULSE).await;
+        let asked = async {
+            let mut vici = Vici::connect(socket).await?;
+            vici.ask("version", Message::default()).await
+        };
+        match timeout(CHARON_PULSE_PATIENCE, asked).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(fault)) => return fault,
+            Err(_) => return Fault::Deaf,
+        }
+    }
 }
 
 async fn has_ended(program: &mut Option<Program>) {
@@ -130,7 +158,7 @@ async fn prepared(house: &House, socket: &Path, starts: bool) -> Result<Vici, Fa
     let mut vici = connected.map_err(|_| Fault::Deafborn)??;
     for name in left_behind(&mut vici).await? {
         info!(connection = name, "swept: another run has left it");
-        unload(socket, &name).await?;
+        unload(house, socket, &name).await?;
     }
     house.load_identity(&mut vici).await?;
     let mut events = Vici::connect(socket).await?;

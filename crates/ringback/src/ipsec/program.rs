@@ -17,7 +17,7 @@ use tracing::debug;
 
 use super::Fault;
 use crate::config::{Esp, OwnCharon};
-use crate::limits::CHARON_FAREWELL;
+use crate::limits::{CHARON_FAREWELL, IKE_AT_ONCE};
 
 /// Where distributions have the daemon: Debian and Fedora, Alpine and others.
 const PROGRAMS: [&str; 5] = [
@@ -144,9 +144,13 @@ fn configuration(own: &OwnCharon, end: End, socket: &Path) -> String {
         Esp::User => "kernel-libipsec kernel-netlink",
         Esp::Kernel => "kernel-netlink",
     };
-    let (port, initiator_only) = match end {
-        End::Public => (IKE_PORT, "no"),
-        End::Private => (0, "yes"),
+    // A private proxy sets up so many at once, by default more than charon bears from one address; and
+    // what a stranger leaves half open behind the same NAT must not lock it out for long. Cookies stay:
+    // nobody leaves anything half open in another's name.
+    let half_open = format!("block_threshold = {}\n  half_open_timeout = 5", 4 * IKE_AT_ONCE);
+    let (port, initiator_only, half_open) = match end {
+        End::Public => (IKE_PORT, "no", half_open),
+        End::Private => (0, "yes", String::new()),
     };
     let socket = fs::canonicalize(socket.parent().unwrap_or(Path::new(".")))
         .map_or_else(|_| socket.to_owned(), |it| it.join("charon.vici"));
@@ -155,6 +159,7 @@ fn configuration(own: &OwnCharon, end: End, socket: &Path) -> String {
   port = 0
   port_nat_t = {port}
   initiator_only = {initiator_only}
+  {half_open}
   install_virtual_ip = no
   threads = 32
   keep_alive = 20s

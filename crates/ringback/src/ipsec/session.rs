@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use ringback_proto::access_request::SessionKeys;
-use ringback_proto::ipsec::{Association, CONNECTION_PREFIX, End, IKE_PORT, Inner, Names};
+use ringback_proto::ipsec::{Association, CONNECTION_PREFIX, End, IKE_PORT, Inner, Names, network};
 use ringback_proto::switchboard::PublicKey;
 use ringback_proto::vici::Message;
 use tokio::sync::OwnedSemaphorePermit;
@@ -20,7 +20,9 @@ use tracing::{debug, warn};
 
 use super::vici::Vici;
 use super::{Fault, House, Running, paths};
-use crate::limits::{IKE_AGAIN, IKE_FAREWELL, IKE_PATIENCE, IKE_SILENCE_SECONDS, IPSEC_RENEWAL};
+use crate::limits::{
+    IKE_AGAIN, IKE_FAREWELL, IKE_PATIENCE, IKE_SILENCE_SECONDS, IPSEC_LOAD_PATIENCE, IPSEC_RENEWAL,
+};
 
 const IKE: &str = "aes256gcm16-prfsha384-curve25519";
 const ESP: &str = "aes256gcm16-curve25519";
@@ -54,8 +56,18 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    /// Loads all that a session needs; with an address, of whom to dial.
+    /// Loads all that a session needs, within the patience for that; with an address, of whom to dial.
     pub(super) async fn load(
+        house: &Arc<House>,
+        keys: &SessionKeys,
+        peer: &PublicKey,
+        dialed: Option<IpAddr>,
+    ) -> Result<Arc<Self>, Fault> {
+        let loaded = timeout(IPSEC_LOAD_PATIENCE, Self::load_in_turn(house, keys, peer, dialed));
+        loaded.await.map_err(|_| Fault::Deaf)?
+    }
+
+    async fn load_in_turn(
         house: &Arc<House>,
         keys: &SessionKeys,
         peer: &PublicKey,
@@ -71,11 +83,18 @@ impl Lease {
             Self { house: house.clone(), running, names, inner, peer: *peer, place: Some(place) };
         let loaded =
             Loaded { connection: lease.connection(dialed), key: lease.key(keys), cut: None };
+        // The tables may have been reloaded since the start: whoever is reached, no packet leaves in clear.
+        let (private, public) = (network(public, End::Private), network(public, End::Public));
+        paths::seal_off(lease.both(public, private).0).await?;
         paths::add(lease.own_address()).await?;
         let _turn = house.loading.lock().await;
         let mut vici = Vici::connect(&lease.running.socket).await?;
-        if house.loaded.fetch_add(1, Ordering::Relaxed) % IPSEC_RENEWAL == IPSEC_RENEWAL - 1 {
+        // One that fails, or is dropped half done, is done again for the next session.
+        if house.loaded.load(Ordering::Relaxed) >= IPSEC_RENEWAL - 1 {
             house.renew(&mut vici).await?;
+            house.loaded.store(0, Ordering::Relaxed);
+        } else {
+            house.loaded.fetch_add(1, Ordering::Relaxed);
         }
         loaded.load(&mut vici).await?;
         house.live().insert(lease.names.connection.clone(), loaded);
@@ -272,12 +291,13 @@ impl Drop for Lease {
             return;
         };
         self.house.live().remove(&self.names.connection);
-        let (socket, gone) = (self.running.socket.clone(), self.running.gone.clone());
+        let (house, running) = (self.house.clone(), self.running.clone());
         let (name, address) = (self.names.connection.clone(), self.own_address());
         let unloading = async move {
-            // With the daemon everything that was loaded is gone already.
-            if !gone.is_cancelled()
-                && let Err(fault) = unload(&socket, &name).await
+            // With our own daemon everything that was loaded is gone already; another's may only have
+            // broken our connection.
+            if !(running.own && running.gone.is_cancelled())
+                && let Err(fault) = unload(&house, &running.socket, &name).await
             {
                 warn!(%fault, "RB-IPSEC: a session was not unloaded whole");
             }
@@ -299,10 +319,13 @@ pub(super) async fn list(vici: &mut Vici, name: &str) -> Result<Vec<Message>, Fa
 
 /// Ends a session's association and unloads all that it had. What is not there is told as not done, and
 /// that is as good.
-pub(super) async fn unload(socket: &Path, name: &str) -> Result<(), Fault> {
+pub(super) async fn unload(house: &House, socket: &Path, name: &str) -> Result<(), Fault> {
     let mut vici = Vici::connect(socket).await?;
+    // Not while a renewal loads what it has found alive: nobody would unload that again.
+    let turn = house.loading.lock().await;
     let unloaded = vici.command("unload-conn", Message::default().with("name", name)).await;
     let forgotten = vici.command("unload-shared", Message::default().with("id", name)).await;
+    drop(turn);
     let farewell = Message::default()
         .with("ike", name)
         .with("force", "yes")
