@@ -94,7 +94,10 @@ async fn obey(house: &House, dial: DialId, verified: &Verified) {
                     }
                     let again = again(house, verified, address).await;
                     return match again {
-                        Ok(talk) => (service, converse(verified, talk, failed, bare).await),
+                        Ok((talk, lacking)) => {
+                            let failed = lacking.or(service.as_ref().err().copied());
+                            (service, converse(verified, talk, failed, bare).await)
+                        }
                         Err(outcome) => (service, Err(outcome)),
                     };
                 }
@@ -181,11 +184,11 @@ async fn again(
     house: &House,
     verified: &Verified,
     address: SocketAddr,
-) -> Result<Talk, DialOutcome> {
+) -> Result<(Talk, Option<Outcome>), DialOutcome> {
     debug!(%address, "a connection that was there before does not answer any more");
     let proxy = house.tables().public_proxy(verified.allowed()).ok_or(DialOutcome::Refused)?;
     house.quic.give_up(address, &proxy.public_key).await;
-    Ok(reach(house, verified, address).await?.0)
+    reach(house, verified, address).await
 }
 
 /// The same by TLS.
