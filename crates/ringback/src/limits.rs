@@ -382,12 +382,13 @@ pub const QUIC_LINGER: Duration = Duration::from_secs(3);
 pub const QUIC_STREAMS: u32 = 256;
 /// The same until the first hello was accepted.
 pub const QUIC_FIRST_STREAMS: u32 = 4;
-/// Octets on their way in one direction of a connection; whoever sends waits.
-pub const QUIC_WINDOW: u32 = 8 * 1024 * 1024;
+/// Octets on their way in one direction of a connection; whoever sends waits. As many as all its tunnels
+/// may have unread, or else a few that nobody reads would hold up the others.
+pub const QUIC_WINDOW: u32 = QUIC_STREAMS * QUIC_STREAM_WINDOW;
 /// The same of what a stranger sends.
 pub const QUIC_FIRST_WINDOW: u32 = 16 * 1024;
-/// The same of one tunnel, so that one that nobody reads leaves room for the others.
-pub const QUIC_STREAM_WINDOW: u32 = 2 * 1024 * 1024;
+/// The same of one tunnel.
+pub const QUIC_STREAM_WINDOW: u32 = 512 * 1024;
 /// Octets of a UDP socket's buffers that the system is asked for; what comes beyond them is lost, and
 /// sent again.
 pub const QUIC_SOCKET_OCTETS: usize = 2 * 1024 * 1024;
