@@ -78,6 +78,7 @@ async fn clients_are_served_over_one_connection_which_ends_with_the_last_tunnel(
     house.says("private", "dialed back", 2).await?;
     assert_eq!(house.count("private", CONNECTED)?, 1, "the second has cost a handshake");
     leaves(second).await?;
+    house.says("public", "its session has ended, and it waits for orders", 1).await?;
     // Served by the tunnel that stands by now.
     leaves(visitor(&house).await?).await?;
     leaves(first).await?;
