@@ -1,5 +1,7 @@
 //! A charon of the attacker's, beside the client: it says whatever a thief of some secrets could say.
 
+use std::os::unix::fs::PermissionsExt;
+
 use anyhow::{Context, Result, ensure};
 use ringback_proto::access_request::SessionKeys;
 use ringback_proto::ipsec::{Inner, Names};
@@ -53,7 +55,9 @@ pub(crate) async fn arm(field: &Field, session: &SessionKeys, loot: Loot<'_>) ->
             key(&format!("{place}.pub"))?,
         )?;
     }
-    std::fs::write(field.path("thief/private/own.key"), key(&format!("{}.key", loot.identity))?)?;
+    let own = field.path("thief/private/own.key");
+    std::fs::write(&own, key(&format!("{}.key", loot.identity))?)?;
+    std::fs::set_permissions(own, std::fs::Permissions::from_mode(0o600))?;
     let spki = pem::parse(key("public.pub")?)?.into_contents();
     let inner = Inner::of(session, &PublicKey::parse(&spki).context("no key")?);
     let names = Names::of(&session.sid);
