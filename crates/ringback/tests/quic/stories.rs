@@ -67,7 +67,7 @@ async fn is_refused(house: &House) -> Result<bool> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_are_served_over_one_connection_which_ends_with_the_last_tunnel() -> Result<()> {
-    let lasting = ("linger_seconds = 0", "linger_seconds = 3");
+    let lasting = ("linger_seconds = 0", "linger_seconds = 8");
     let house = house(&[lasting], &[]).await?;
     let before = sockets(&house)?;
     let first = visitor(&house).await?;
