@@ -282,8 +282,9 @@ impl Role {
             error!("not reloaded: the keyring needs a restart to change");
             return false;
         }
-        if self.ipsec != config.ipsec {
-            error!("not reloaded: IPsec needs a restart to change");
+        let fixed = (&config.ipsec, config.workers, config.congestion);
+        if fixed != (&self.ipsec, self.workers.count(), self.house.congestion) {
+            error!("not reloaded: IPsec, workers and congestion need a restart to change");
             return false;
         }
         match subscribers(&config, &self.state) {

@@ -32,7 +32,7 @@ pub(crate) struct Desks {
 }
 
 /// One for every second core: the kernel works as much for a session as we do, and a waking thread
-/// finds a core that is free. On two cores one was the fastest in every figure.
+/// finds a core that is free. On two cores one was the fastest (decision 0018).
 pub(crate) fn usual() -> usize {
     (thread::available_parallelism().map_or(1, NonZero::get) / 2).clamp(1, WORKERS)
 }

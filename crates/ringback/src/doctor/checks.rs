@@ -34,13 +34,14 @@ pub(super) async fn look(config: Config, offline: bool, stop: &CancellationToken
         Config::Responder(_) | Config::Operator(_) => return Vec::new(),
     };
     let mut found = vec![clock(), writable(&state)];
+    let tenant = state::tenant(&state);
     if let Some((ipsec, end)) = &ipsec {
-        found.extend(super::ipsec::machine(ipsec, *end));
+        let runs = matches!(&tenant, Ok(Some(_)));
+        found.extend(super::ipsec::machine(ipsec, *end, runs));
     }
     if offline {
         return found;
     }
-    let tenant = state::tenant(&state);
     if let (Some((ipsec, end)), Ok(tenant)) = (&ipsec, &tenant) {
         found.extend(super::ipsec::daemon(ipsec, *end, tenant.is_some()).await);
     }

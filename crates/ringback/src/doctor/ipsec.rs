@@ -16,7 +16,7 @@ use crate::table::Tone;
 const CAP_NET_ADMIN: u32 = 12;
 
 /// What can be seen without starting anything.
-pub(super) fn machine(config: &IpsecConfig, end: End) -> Vec<Found> {
+pub(super) fn machine(config: &IpsecConfig, end: End, runs: bool) -> Vec<Found> {
     let mut found = vec![capability(), inside()];
     let Charon::Own(own) = &config.charon else { return found };
     found.push(match find_program(own) {
@@ -27,7 +27,7 @@ pub(super) fn machine(config: &IpsecConfig, end: End) -> Vec<Found> {
         found.push(tun());
     }
     if end == End::Public {
-        found.push(port());
+        found.push(port(runs));
     }
     found
 }
@@ -35,7 +35,12 @@ pub(super) fn machine(config: &IpsecConfig, end: End) -> Vec<Found> {
 /// Whether the daemon answers: the proxy's own if it runs, or one that is started for this look.
 pub(super) async fn daemon(config: &IpsecConfig, end: End, runs: bool) -> Option<Found> {
     let own = matches!(config.charon, Charon::Own(_));
-    Some(match examine(config, end, runs).await {
+    // One that is started for this look leaves nothing behind, not even the proxy's folder.
+    let (mut config, scratch) = (config.clone(), tempfile::tempdir());
+    if let (false, Ok(scratch)) = (runs, &scratch) {
+        config.state = scratch.path().to_owned();
+    }
+    Some(match examine(&config, end, runs).await {
         Ok(version) => row("ipsec", "vici", Tone::Good, version),
         Err(fault) => {
             let fault = format!("{:#}", anyhow::Error::from(fault));
@@ -77,10 +82,28 @@ fn tun() -> Found {
     }
 }
 
-fn port() -> Found {
+/// Taken, it is our daemon's only while the proxy runs.
+fn port(runs: bool) -> Found {
+    let found = |tone, text: String| row("ipsec", "udp 4500", tone, text);
     match UdpSocket::bind((Ipv4Addr::UNSPECIFIED, IKE_PORT)) {
-        Ok(_) => row("ipsec", "udp 4500", Tone::Good, "free; see that firewalls let it through"),
-        // Ours, if the proxy runs: whether it answers is looked at elsewhere.
-        Err(fault) => row("ipsec", "udp 4500", Tone::Good, format!("taken by a daemon ({fault})")),
+        Ok(_) => found(Tone::Good, "free; see that firewalls let it through".to_owned()),
+        Err(_) if runs => found(Tone::Good, "taken, while the proxy runs".to_owned()),
+        Err(fault) => {
+            let cure =
+                "end what holds it (the system's own strongSwan?), or name its socket by vici";
+            found(Tone::Bad, format!("{fault}: {cure}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_somebody_else_holds_is_bad_unless_the_proxy_runs() {
+        // Somebody else may hold it already, which is as good.
+        let _held = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, IKE_PORT));
+        assert_eq!((port(true).tone, port(false).tone), (Tone::Good, Tone::Bad));
     }
 }

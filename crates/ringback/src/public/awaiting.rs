@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringback_proto::access_request::{Protocol, SessionKeys, TunnelType};
+use ringback_proto::access_request::{Protocol, SessionKeys, Sid, TunnelType};
 use ringback_proto::door::Errand;
 use ringback_proto::hello::ToPrivate;
 use ringback_proto::switchboard::{ClientId, Event, PublicKey, RingId, TunnelId};
@@ -69,6 +69,7 @@ impl Role {
         if for_client {
             self.awaited.insert(ring, over.clone().drop_guard());
         }
+        let sid = keys.sid;
         let (house, keys, private_proxy) = (self.house.clone(), keys.clone(), *private_proxy);
         let worth = Duration::from_secs(ttl_seconds.into()) + IPSEC_GRACE;
         self.house.tasks.spawn(async move {
@@ -77,7 +78,7 @@ impl Role {
             match awaited {
                 Ok(awaited) => {
                     let _ = ready.send(());
-                    serve(house, awaited, worth, over).await;
+                    serve(house, (awaited, sid), worth, over).await;
                 }
                 Err(fault) if through.permits(Protocol::Tls) => {
                     warn!(%fault, "RB-IPSEC: a session is awaited over TLS only, as its service allows");
@@ -125,9 +126,14 @@ impl Role {
 }
 
 /// Awaits a session's dial-back for as long as its signal is worth it, then serves it to its end.
-async fn serve(house: Arc<House>, awaited: Awaited, worth: Duration, over: CancellationToken) {
+async fn serve(
+    house: Arc<House>,
+    (awaited, sid): (Awaited, Sid),
+    worth: Duration,
+    over: CancellationToken,
+) {
     let greeted = tokio::select! {
-        greeted = timeout(worth, greet(&awaited)) => greeted.ok().flatten(),
+        greeted = timeout(worth, greet(&awaited, sid)) => greeted.ok().flatten(),
         () = awaited.gone() => None,
         () = over.cancelled() => None,
         () = house.stop.cancelled() => None,
@@ -138,8 +144,9 @@ async fn serve(house: Arc<House>, awaited: Awaited, worth: Duration, over: Cance
     tunnels::admit(house, greeting).await;
 }
 
-/// The first whole hello from inside the association.
-async fn greet(awaited: &Awaited) -> Option<Greeting> {
+/// The first whole hello from inside the association that is for its own session. Nobody has that session's
+/// token who has not opened the signal: whatever else is said there ends no waiting.
+async fn greet(awaited: &Awaited, sid: Sid) -> Option<Greeting> {
     loop {
         let tunnel = match awaited.accept().await {
             Ok(tunnel) => tunnel.into(),
@@ -149,7 +156,8 @@ async fn greet(awaited: &Awaited) -> Option<Greeting> {
             }
         };
         match timeout(HELLO_PATIENCE, Greeting::hear(tunnel)).await {
-            Ok(Ok(greeting)) => return Some(greeting),
+            Ok(Ok(greeting)) if greeting.sid() == sid => return Some(greeting),
+            Ok(Ok(_)) => debug!("no tunnel: a hello for another session"),
             Ok(Err(fault)) => debug!(%fault, "no tunnel"),
             Err(_) => debug!("no tunnel: no whole hello in time"),
         }

@@ -9,10 +9,11 @@ use ringback_proto::switchboard::PublicKey;
 
 use crate::config::{IpsecConfig, PublicConfig};
 use crate::keyring::Keyring;
+use crate::socket::Congestion;
 
 /// What [`Fixed`] holds.
-pub(super) const FIXED: &str = "identity, addresses, state, keyring, ratchet, workers, bearers, IPsec, \
-                                and whether there is QUIC";
+pub(super) const FIXED: &str = "identity, addresses, state, keyring, ratchet, workers, congestion, \
+                                bearers, IPsec, and whether there is QUIC";
 
 /// What a running role cannot change: it is bound, or others know us by it.
 #[derive(PartialEq)]
@@ -23,6 +24,7 @@ pub(super) struct Fixed {
     keyring: Option<Keyring>,
     pub(super) ratchet: Duration,
     workers: usize,
+    congestion: Congestion,
     bearers: Vec<String>,
     ipsec: Option<IpsecConfig>,
     /// Whether it listens for QUIC.
@@ -42,6 +44,7 @@ impl Fixed {
             keyring: config.keyring.clone(),
             ratchet: config.ratchet,
             workers: config.workers,
+            congestion: config.congestion,
             bearers: config.bearers.keys().cloned().collect(),
             ipsec: config.ipsec.clone(),
             quic: config.directory.wants(Protocol::Quic),

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use ringback_proto::access_request::SignalId;
+use ringback_proto::access_request::{Sid, SignalId};
 use ringback_proto::door::Request;
 use ringback_proto::hello::{Hello, Outcome, ToPrivate, ToPublic};
 use ringback_proto::limits::OPEN_PATIENCE;
@@ -165,6 +165,11 @@ pub(super) struct Greeting {
 }
 
 impl Greeting {
+    /// The session that it is a hello for.
+    pub(super) fn sid(&self) -> Sid {
+        self.hello.sid
+    }
+
     /// Hears the hello; whether it is true is not looked at.
     pub(super) async fn hear(tunnel: Tunnel) -> io::Result<Self> {
         let mut talk = Talk::new(tunnel);
