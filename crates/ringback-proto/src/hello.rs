@@ -143,6 +143,8 @@ pub enum ToPublic {
     },
     /// I am here.
     Pong,
+    /// Of the session that has ended in both directions I have delivered every octet, and stand by again.
+    Ready,
 }
 
 /// Why octets are no hello, no answer or no frame of ours. The tunnel ends.
@@ -320,6 +322,7 @@ impl ToPublic {
         match self {
             Self::Opened { outcome, bare } => vec![0x81, 0, 1, outcome.encode(*bare)],
             Self::Pong => vec![0x86, 0, 0],
+            Self::Ready => vec![0x87, 0, 0],
         }
     }
 
@@ -333,6 +336,7 @@ impl ToPublic {
                 Self::Opened { outcome, bare }
             }
             0x86 => Self::Pong,
+            0x87 => Self::Ready,
             other => return Err(Garbled::Kind(other)),
         };
         Ok(Some((frame, used)))
@@ -341,7 +345,7 @@ impl ToPublic {
     fn fits(kind: u8, octets: usize) -> Result<bool, Garbled> {
         match kind {
             0x81 => Ok(octets == 1),
-            0x86 => Ok(octets == 0),
+            0x86 | 0x87 => Ok(octets == 0),
             other => Err(Garbled::Kind(other)),
         }
     }

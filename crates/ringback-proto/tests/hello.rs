@@ -65,7 +65,7 @@ fn every_frame_is_read_as_it_was_written_however_it_is_cut() {
         octets.extend(b"the session's own");
         assert_eq!(ToPrivate::decode(&octets), Ok(Some((frame, used))));
     }
-    for frame in OUTCOMES.map(opened).into_iter().chain([BARE, ToPublic::Pong]) {
+    for frame in OUTCOMES.map(opened).into_iter().chain([BARE, ToPublic::Pong, ToPublic::Ready]) {
         let mut octets = frame.encode();
         for cut in 0..octets.len() {
             assert_eq!(ToPublic::decode(&octets[..cut]), Ok(None), "{frame:?} cut at {cut}");
@@ -240,6 +240,7 @@ fn golden() -> Vec<(&'static str, Vec<u8>)> {
     golden.push(("opened", opened(Outcome::Connected).encode()));
     golden.push(("opened-bare", BARE.encode()));
     golden.push(("pong", ToPublic::Pong.encode()));
+    golden.push(("ready", ToPublic::Ready.encode()));
     golden.push(("session", [&frame::head(5)[..], b"hello"].concat()));
     golden.push(("session-end", frame::END.to_vec()));
     golden.push(("session-ended", frame::ended(5).to_vec()));

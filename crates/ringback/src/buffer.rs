@@ -7,13 +7,20 @@ use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::limits::{KEPT_BUFFERS, LARGE_BUFFERS, LARGE_OCTETS, SMALL_OCTETS};
+use crate::limits::{KEPT_BUFFERS, KEPT_FREE_OCTETS, LARGE_BUFFERS, LARGE_OCTETS, SMALL_OCTETS};
 
 /// Large buffers that are lent, in the whole process.
 static LENT: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
     static KEPT: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Has the allocator keep what a burst of records has given back, for the next one. glibc returns free memory to
+/// the kernel as soon as there are 128 KiB of it, and faults it in again a moment later, until it has once seen
+/// a large block come back: then it keeps up to twice as much as that (mallopt(3), M_MMAP_THRESHOLD).
+pub fn keep_freed() {
+    drop(std::hint::black_box(vec![0_u8; KEPT_FREE_OCTETS / 2]));
 }
 
 /// A buffer that is lent. What others have left in it is still there: only what was written to it

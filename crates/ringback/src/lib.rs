@@ -1,6 +1,7 @@
 //! The binary and its library: the roles of Ringback, knitted together here and nowhere else.
 
 pub mod budget;
+pub mod buffer;
 pub mod cli;
 pub mod config;
 pub mod keyring;
@@ -32,7 +33,6 @@ pub mod ring;
 pub mod prompt;
 pub mod reload;
 
-mod buffer;
 mod clock;
 mod control;
 mod fading;

@@ -113,6 +113,8 @@ pub const SMALL_OCTETS: usize = 16 * 1024;
 pub const LARGE_BUFFERS: usize = 256;
 /// Large working buffers that a thread keeps for whoever comes next; more are freed.
 pub const KEPT_BUFFERS: usize = 4;
+/// Free memory that the allocator keeps for records to come; more is the kernel's again.
+pub const KEPT_FREE_OCTETS: usize = 8 * 1024 * 1024;
 /// Octets of a session that TLS takes at once; the rest waits until these have left.
 pub const SEALED_OCTETS: usize = LARGE_OCTETS;
 /// A read of so many octets is a large one.

@@ -11,7 +11,8 @@ use ringback::enrol::{self, Redemption, Shown};
 use ringback::limits::{LAST_THREADS, ONE_WISH};
 use ringback::reload::Reload;
 use ringback::{
-    budget, connect, demo, doctor, keys, operator, private, prompt, public, ring, telemetry, users,
+    budget, buffer, connect, demo, doctor, keys, operator, private, prompt, public, ring,
+    telemetry, users,
 };
 use ringback_proto::gate::Identity;
 use tokio::net::TcpListener;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     // What decides is on one thread; what carries sessions has its own.
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     if cli.command.is_role() {
+        buffer::keep_freed();
         keys::warm_up();
         runtime.on_thread_start(keys::warm_up);
     }

@@ -146,8 +146,8 @@ struct Held {
     /// The terminal's address that it rings by itself, if it does.
     rings: Option<Callee>,
     /// Holds one, beside the signals that the client sends by itself: the next is given only after
-    /// the client has told that the one before failed.
-    verdicts: mpsc::Sender<Verdict>,
+    /// the client has told that the one before failed. In boxes: a channel keeps room for 32.
+    verdicts: mpsc::Sender<Box<Verdict>>,
     /// Ends it at once, whatever it is doing: its terminal was revoked while it was joined.
     cut: CancellationToken,
 }
@@ -412,7 +412,7 @@ impl Role {
         let event = match happening {
             Happening::ClientArrived { mut event, client } => {
                 if !self.is_up_to_date(&mut event) {
-                    let _ = client.verdicts.try_send(Verdict::Refused(Refusal::Unknown));
+                    let _ = client.verdicts.try_send(Box::new(Verdict::Refused(Refusal::Unknown)));
                     return;
                 }
                 let strict = TunnelType::Ipsec;
@@ -420,7 +420,7 @@ impl Role {
                     && !self.has_ipsec()
                 {
                     // Nobody is rung who could not dial back.
-                    let _ = client.verdicts.try_send(Verdict::Refused(Refusal::NoTunnel));
+                    let _ = client.verdicts.try_send(Box::new(Verdict::Refused(Refusal::NoTunnel)));
                     return;
                 }
                 self.clients.insert(client.id, client);
@@ -534,7 +534,7 @@ impl Role {
             }
             Command::Refuse { client, refusal } => {
                 if let Some(held) = self.clients.remove(&client) {
-                    let _ = held.verdicts.try_send(Verdict::Refused(refusal));
+                    let _ = held.verdicts.try_send(Box::new(Verdict::Refused(refusal)));
                 }
             }
             Command::Close { tunnel } => {
@@ -563,7 +563,7 @@ impl Role {
     ) {
         let (held, orders) = (self.clients.get(&client), self.tunnels.remove(&tunnel));
         let (taker, taken) = oneshot::channel();
-        let verdict = Verdict::Joined { tunnel, taken, paired };
+        let verdict = Box::new(Verdict::Joined { tunnel, taken, paired });
         let Some(held) = held.filter(|it| it.verdicts.try_send(verdict).is_ok()) else {
             // It has gone, and so does the tunnel, to which nobody can give orders any more.
             let event = Event::SpliceEnded { client, tunnel, back: None };

@@ -107,8 +107,9 @@ async fn obey(house: &House, dial: DialId, verified: &Verified) {
         };
         (service, answered)
     };
+    // In a box, so that a tunnel does not keep the room that bringing it up took.
     let (service, answered) = tokio::select! {
-        exchanged = exchanged => exchanged,
+        exchanged = Box::pin(exchanged) => exchanged,
         () = house.stop.cancelled() => return,
     };
     let outcome = answered.as_ref().map_or_else(|outcome| *outcome, |_| DialOutcome::Served);
@@ -286,7 +287,8 @@ async fn stand_by(
                 };
                 let framed = Framed::new(talk, bare)?;
                 let joined = (framed, (stream, target));
-                talk = Box::pin(serve(house, verified, joined, session, &caller)).await?;
+                talk = ready(Box::pin(serve(house, verified, joined, session, &caller)).await?)
+                    .await?;
             }
             ToPrivate::Open { session, bare, caller, service } => {
                 let protocol = talk.tunnel().protocol();
@@ -305,7 +307,8 @@ async fn stand_by(
                     let caller = Caller { identity: None, ..caller };
                     let wanted = Wanted { target: &target, end_to_end, session, caller };
                     let framed = Framed::new(talk, bare)?;
-                    talk = Box::pin(inner::serve(house, verified, framed, wanted)).await?;
+                    talk = ready(Box::pin(inner::serve(house, verified, framed, wanted)).await?)
+                        .await?;
                     continue;
                 }
                 step("E", Some(session), None);
@@ -319,7 +322,8 @@ async fn stand_by(
                 step("F", Some(session), None);
                 say_opened(&mut talk, Outcome::Connected, bare).await?;
                 let joined = (Framed::new(talk, bare)?, (stream, target));
-                talk = Box::pin(serve(house, verified, joined, session, &caller)).await?;
+                talk = ready(Box::pin(serve(house, verified, joined, session, &caller)).await?)
+                    .await?;
             }
             ToPrivate::Ring(signal) => overheard(house, signal, false).await,
             ToPrivate::Spare(signal) => overheard(house, signal, true).await,
@@ -334,6 +338,13 @@ async fn stand_by(
 
 async fn say_opened(talk: &mut Talk, outcome: Outcome, bare: bool) -> io::Result<()> {
     talk.say(&ToPublic::Opened { outcome, bare }.encode()).await
+}
+
+/// Says after a session that the tunnel may be given to the next client: nobody is to wait for a service that
+/// takes its time with the last octets of this one.
+async fn ready(mut talk: Talk) -> io::Result<Talk> {
+    talk.say(&ToPublic::Ready.encode()).await?;
+    Ok(talk)
 }
 
 async fn overheard(house: &House, signal: Vec<u8>, spare: bool) {

@@ -53,11 +53,11 @@ pub(super) async fn serve(
     };
     drop(place);
     let Some(guest) = guest else { return };
-    Box::pin(begin(house, from, guest)).await;
+    begin(house, from, Box::new(guest)).await;
 }
 
 /// Begins the session of a client that may ring.
-pub(super) async fn begin(house: Arc<House>, from: SocketAddr, guest: Guest) {
+pub(super) async fn begin(house: Arc<House>, from: SocketAddr, guest: Box<Guest>) {
     let Ok(session) = keys::random() else { return };
     let session = SessionId(u64::from_be_bytes(session));
     let (kid, service) = (guest.wish.terminal.key.kid, guest.wish.service.id);
@@ -93,8 +93,8 @@ fn telling(
     })
 }
 
-async fn hold(house: Arc<House>, from: SocketAddr, guest: Guest, session: SessionId) {
-    let Guest { mut stream, wish, admitted, rings_itself, seat: _seat } = guest;
+async fn hold(house: Arc<House>, from: SocketAddr, guest: Box<Guest>, session: SessionId) {
+    let Guest { mut stream, wish, admitted, rings_itself, seat: _seat } = *guest;
     step("C", Some(session), None);
     debug!(terminal = %wish.terminal.name, service = %wish.service.id, %from, "client arrived");
     if !say(&mut stream, &Reply::Ringing(session).encode()).await {
@@ -123,7 +123,8 @@ async fn hold(house: Arc<House>, from: SocketAddr, guest: Guest, session: Sessio
     let waited = tokio::select! {
         biased;
         () = cut.cancelled() => Waited::Refused(Refusal::Unknown),
-        waited = fate(client, &mut told, (&mut stream, wish.protocol), &house.happenings) => waited,
+        // In a box, so that its room is free once it is over.
+        waited = Box::pin(fate(client, &mut told, (&mut stream, wish.protocol), &house.happenings)) => waited,
     };
     let event = match waited {
         Waited::Joined { tunnel, framed, paired } => {
@@ -150,7 +151,7 @@ async fn hold(house: Arc<House>, from: SocketAddr, guest: Guest, session: Sessio
         }
         Waited::Refused(refusal) => {
             info!(code = refusal.code(), "client refused");
-            return ingress::refuse(stream, wish.protocol, refusal).await;
+            return Box::pin(ingress::refuse(stream, wish.protocol, refusal)).await;
         }
         Waited::Left(event) => {
             info!("client left before an answer");
@@ -181,7 +182,7 @@ enum Waited {
 /// Waits for a client's fate, and hands it the signals that it sends by itself.
 async fn fate(
     client: ClientId,
-    told: &mut mpsc::Receiver<Verdict>,
+    told: &mut mpsc::Receiver<Box<Verdict>>,
     (stream, protocol): (&mut ClientStream, Protocol),
     happenings: &mpsc::Sender<Happening>,
 ) -> Waited {
@@ -199,7 +200,7 @@ async fn fate(
 /// there is a signal for it.
 async fn wait(
     client: ClientId,
-    told: &mut mpsc::Receiver<Verdict>,
+    told: &mut mpsc::Receiver<Box<Verdict>>,
     left: impl Future<Output = ()>,
     happenings: &mpsc::Sender<Happening>,
 ) -> ControlFlow<Waited, Vec<u8>> {
@@ -209,7 +210,7 @@ async fn wait(
             verdict = told.recv() => verdict,
             () = &mut left => return ControlFlow::Break(Waited::Left(leave(client, told).await)),
         };
-        match verdict {
+        match verdict.map(|it| *it) {
             Some(Verdict::Joined { tunnel, taken, paired }) => {
                 if let Ok(Ok(mut framed)) = timeout(ANSWER_PATIENCE, taken).await {
                     if framed.move_here().is_ok() {
@@ -231,10 +232,10 @@ async fn wait(
 }
 
 /// What a client's going means: it may have been joined in this very moment.
-async fn leave(client: ClientId, told: &mut mpsc::Receiver<Verdict>) -> Event {
+async fn leave(client: ClientId, told: &mut mpsc::Receiver<Box<Verdict>>) -> Event {
     told.close();
     while let Some(verdict) = told.recv().await {
-        match verdict {
+        match *verdict {
             Verdict::Joined { tunnel, .. } => {
                 return Event::SpliceEnded { client, tunnel, back: None };
             }
@@ -328,13 +329,16 @@ mod tests {
         drop(taker);
         let paired = splice_commanded(&mut board);
         let verdict = Verdict::Joined { tunnel: TUNNEL, taken, paired };
-        verdicts.send(verdict).await.expect("a client that waits");
+        verdicts.send(Box::new(verdict)).await.expect("a client that waits");
 
         let role = async {
             let Some(Happening::Told(event)) = happened.recv().await else { panic!("no event") };
             board.handle_event(event, clock::now());
             assert!(matches!(board.poll_command(), Some(Command::Ring { .. })), "rung again");
-            verdicts.send(Verdict::Refused(Refusal::NoAnswer)).await.expect("a client that waits");
+            verdicts
+                .send(Box::new(Verdict::Refused(Refusal::NoAnswer)))
+                .await
+                .expect("a client that waits");
         };
         let waits = wait(CLIENT, &mut told, std::future::pending(), &happenings);
         let (waited, ()) = tokio::join!(waits, role);
@@ -349,7 +353,7 @@ mod tests {
         let (_taker, taken) = oneshot::channel();
         let paired = splice_commanded(&mut board);
         let verdict = Verdict::Joined { tunnel: TUNNEL, taken, paired };
-        verdicts.send(verdict).await.expect("a client that waits");
+        verdicts.send(Box::new(verdict)).await.expect("a client that waits");
         board.handle_event(leave(CLIENT, &mut told).await, clock::now());
         assert_eq!(board.census().tunnels, 0);
     }

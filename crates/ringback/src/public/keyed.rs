@@ -40,7 +40,7 @@ pub(super) async fn serve(
             drop(place);
             let rings_itself = rings_itself(&wish.terminal.callees, request.want);
             let guest = Guest { stream: tunnel.into(), wish, admitted, rings_itself, seat };
-            clients::begin(house, from, guest).await;
+            clients::begin(house, from, Box::new(guest)).await;
         }
         Err(reply) => {
             debug!(%from, ?reply, "client with a key is not joined");

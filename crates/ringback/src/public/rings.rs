@@ -156,7 +156,7 @@ impl Role {
         if held.verdicts.capacity() <= 1 {
             anyhow::bail!("the client does not take its signals");
         }
-        Ok(held.verdicts.try_send(Verdict::Ring(Reply::Ring(errand).encode()))?)
+        Ok(held.verdicts.try_send(Box::new(Verdict::Ring(Reply::Ring(errand).encode())))?)
     }
 
     /// Hands a signal that is paid to a route's bearer; a task reports if it will not have it,

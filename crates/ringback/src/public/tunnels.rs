@@ -98,8 +98,8 @@ async fn tell(house: &House, greeting: Greeting) -> Option<Begun> {
 /// Has a tunnel whose session has ended wait for orders again.
 ///
 /// Its far end may have octets of the session still to deliver, to a service that takes its time: until
-/// it says that it is there again, no client is to wait for it. One that does not is ended in order, so that
-/// what is under way arrives.
+/// it says that it is ready, no client is to wait for it. One that does not in time is ended in order, so
+/// that what is under way arrives.
 pub(super) fn resume(
     house: &Arc<House>,
     (client, tunnel): (ClientId, TunnelId),
@@ -108,11 +108,11 @@ pub(super) fn resume(
 ) {
     let staff = house.clone();
     let standing = async move {
-        let asked = tokio::select! {
-            asked = timeout(PONG_PATIENCE, ping(&mut talk)) => asked,
+        let told = tokio::select! {
+            told = timeout(PONG_PATIENCE, talk.frame(ToPublic::decode)) => told,
             () = staff.stop.cancelled() => Ok(Err(io::Error::other("stopped"))),
         };
-        if !matches!(asked, Ok(Ok(()))) {
+        if !matches!(told, Ok(Ok(ToPublic::Ready))) {
             let event = Event::SpliceEnded { client, tunnel, back: None };
             let _ = staff.happenings.send(Happening::Told(event)).await;
             return talk.close().await;
@@ -300,6 +300,7 @@ async fn opened(talk: &mut Talk) -> io::Result<(Outcome, bool)> {
         match talk.frame(ToPublic::decode).await? {
             ToPublic::Opened { outcome, bare } => return Ok((outcome, bare)),
             ToPublic::Pong => {}
+            ToPublic::Ready => return Err(io::Error::other("ready without a session")),
         }
     }
 }
@@ -309,6 +310,6 @@ async fn ping(talk: &mut Talk) -> io::Result<()> {
     talk.say(&ping).await?;
     match talk.frame(ToPublic::decode).await? {
         ToPublic::Pong => Ok(()),
-        ToPublic::Opened { .. } => Err(io::Error::other("opened unasked")),
+        ToPublic::Opened { .. } | ToPublic::Ready => Err(io::Error::other("said unasked")),
     }
 }

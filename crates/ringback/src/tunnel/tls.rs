@@ -4,7 +4,7 @@
 //! hold its private half; whoever dials accepts one key only, the one it dials for.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use ringback_proto::access_request::Sid;
 use ringback_proto::hello::EXPORTER_LABEL;
@@ -191,9 +191,13 @@ pub(super) fn server_config(identity: &Identity) -> ServerConfig {
     config
 }
 
+/// One for all tunnels: each connection keeps it.
 pub(super) fn provider() -> Arc<CryptoProvider> {
-    let kx_groups = vec![kx_group::X25519MLKEM768];
-    Arc::new(CryptoProvider { kx_groups, ..default_provider() })
+    static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
+        let kx_groups = vec![kx_group::X25519MLKEM768];
+        Arc::new(CryptoProvider { kx_groups, ..default_provider() })
+    });
+    PROVIDER.clone()
 }
 
 /// Accepts every Ed25519 key that is proved.

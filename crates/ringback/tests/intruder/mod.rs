@@ -183,7 +183,9 @@ impl Intruder {
         talk.say(&ToPrivate::Open { session, bare: false, service, caller }.encode()?).await?;
         match timeout(PATIENCE, talk.frame(ToPublic::decode)).await?? {
             ToPublic::Opened { outcome, bare: _ } => Ok((talk, outcome)),
-            ToPublic::Pong => bail!("a pong that nobody asked for"),
+            other @ (ToPublic::Pong | ToPublic::Ready) => {
+                bail!("{other:?}, which nobody asked for")
+            }
         }
     }
 
