@@ -403,6 +403,10 @@ impl AsyncRead for Framed {
                 Poll::Ready(Ok(octets)) => {
                     this.consume(octets, this.bare);
                     this.reading.carry(octets);
+                    // What follows is the kernel's to move, if it likes: nothing more is read ahead of it.
+                    if this.bare && this.tunnel.is_level() {
+                        break;
+                    }
                 }
                 // What has come before counts first; whatever is wrong shows again.
                 Poll::Ready(Err(_)) | Poll::Pending if begun < buffer.filled().len() => break,

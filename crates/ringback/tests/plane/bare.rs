@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ringback::splice::How;
+use ringback::splice::{How, Leg};
 use ringback_proto::frame;
 use ringback_proto::hello::{ToPrivate, ToPublic};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -13,7 +13,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::task::JoinSet;
 
 use crate::chance::Chance;
-use crate::loopback::{Chain, Proxies, pair};
+use crate::loopback::{Chain, Proxies, framed, pair};
 
 const LONG: Duration = Duration::from_secs(60);
 const SEED: u64 = 0x62_61_72_65;
@@ -42,6 +42,28 @@ async fn the_hand_over_is_exact_however_the_octets_are_cut() {
         }
         drop((tunnel, path));
     }
+}
+
+#[tokio::test]
+async fn whatever_was_read_of_a_bare_session_the_kernel_can_go_on() {
+    const PIECE: usize = 300_000;
+    let (private, public) = Proxies::new().tunnel().await;
+    let (mut private, mut public) = (framed(private, true), framed(public, true));
+    let mut writing = JoinSet::new();
+    writing.spawn(async move {
+        for _ in 0..8 {
+            private.write_all(&[7; PIECE]).await.unwrap();
+        }
+        private.shutdown().await.unwrap();
+        private
+    });
+    let mut room = vec![0; 256 * 1024];
+    let mut heard = 0;
+    while heard < 8 * PIECE {
+        heard += public.read(&mut room).await.unwrap();
+        assert!(public.pours(), "after {heard} octets something was read ahead");
+    }
+    drop(writing.join_next().await.unwrap().unwrap());
 }
 
 /// One session, both ways at once; then the tunnel is talked in, at once.
