@@ -53,7 +53,7 @@ pub(super) async fn serve(
     };
     drop(place);
     let Some(guest) = guest else { return };
-    begin(house, from, Box::new(guest)).await;
+    begin(house, from, guest).await;
 }
 
 /// Begins the session of a client that may ring.

@@ -53,7 +53,7 @@ pub(super) async fn let_in(
     stream: TcpStream,
     from: SocketAddr,
     door: Door,
-) -> Option<Guest> {
+) -> Option<Box<Guest>> {
     let (stream, wish, showing) = match door {
         Door::Raw(port) => match house.directory().behind(port) {
             Some((terminal, service)) => {
@@ -75,7 +75,9 @@ pub(super) async fn let_in(
         Ok((admitted, seat))
     });
     match seated {
-        Ok((admitted, seat)) => Some(Guest { stream, wish, admitted, rings_itself: None, seat }),
+        Ok((admitted, seat)) => {
+            Some(Box::new(Guest { stream, wish, admitted, rings_itself: None, seat }))
+        }
         Err(Denied { refusal, challenges }) => {
             debug!(%from, code = refusal.code(), "client refused at the door");
             ingress::challenge(stream, wish.protocol, refusal, &challenges).await;
