@@ -368,6 +368,11 @@ pub const IPSEC_GRACE: Duration = Duration::from_secs(15);
 pub const QUIC_PATIENCE: Duration = Duration::from_secs(5);
 /// How long an answer may take on a connection that was there before; then it is asked for on another.
 pub const QUIC_ANSWER_PATIENCE: Duration = Duration::from_secs(3);
+/// Connections of a private proxy to one public proxy's address and key; when all their tunnels are taken,
+/// the newest ring is not answered before one has ended.
+pub const QUIC_CONNECTIONS: usize = 8;
+/// How long a dial waits for a tunnel on a connection that has none left; then it makes another one.
+pub const QUIC_STREAM_PATIENCE: Duration = Duration::from_secs(1);
 /// How long the far end of a connection may be silent; then all its tunnels are cut.
 pub const QUIC_SILENCE: Duration = Duration::from_secs(60);
 /// How long a connection with tunnels is silent before its private proxy says that it is there: NATs
@@ -378,7 +383,7 @@ pub const QUIC_ADDRESS_CHECK: Duration = Duration::from_secs(1);
 /// How long a public proxy keeps a connection without tunnels, in case that the next one is under way;
 /// it takes a stranger's place meanwhile.
 pub const QUIC_LINGER: Duration = Duration::from_secs(3);
-/// Tunnels of one connection; the next one waits until one has ended.
+/// Tunnels of one connection; the next one is opened on another.
 pub const QUIC_STREAMS: u32 = 256;
 /// The same until the first hello was accepted.
 pub const QUIC_FIRST_STREAMS: u32 = 4;

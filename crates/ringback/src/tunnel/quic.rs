@@ -38,7 +38,7 @@ use crate::limits::{
 };
 
 pub use accepted::Accepted;
-pub use dialer::Dialer;
+pub use dialer::{Dialer, Found};
 
 /// What a stream, or a connection, is told that is cut.
 const CUT: VarInt = VarInt::from_u32(1);
@@ -50,8 +50,8 @@ pub struct QuicTunnel {
     send: SendStream,
     receive: RecvStream,
     cut: AtomicBool,
-    /// Whether the connection was there before it.
-    found: bool,
+    /// Which connection it is on, if that was there before it.
+    found: Option<Found>,
     lease: Arc<Lease>,
 }
 
@@ -133,7 +133,7 @@ impl Tunnel {
 
 impl QuicTunnel {
     fn new(send: SendStream, receive: RecvStream, lease: Arc<Lease>) -> Self {
-        Self { send, receive, cut: AtomicBool::new(false), found: false, lease }
+        Self { send, receive, cut: AtomicBool::new(false), found: None, lease }
     }
 
     pub(super) fn peer(&self) -> &PublicKey {
@@ -155,8 +155,8 @@ impl QuicTunnel {
         Ok(())
     }
 
-    /// Whether the connection was there before it, and may have died since.
-    pub(super) fn is_on_old_connection(&self) -> bool {
+    /// Which connection it is on, if that was there before it, and may have died since.
+    pub(super) fn found(&self) -> Option<Found> {
         self.found
     }
 

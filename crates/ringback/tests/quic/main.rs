@@ -14,6 +14,8 @@ use std::time::Duration;
 /// How long anything may take to come true.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+mod many;
 mod moving;
+mod relay;
 mod stories;
 mod streams;

@@ -42,7 +42,8 @@ impl Proxies {
     async fn tunnel(&mut self) -> Result<(Tunnel, Tunnel)> {
         let Self { dialer, endpoint, accepted, tasks, .. } = self;
         let dialing = async {
-            let mut tunnel = dialer.dial(self.address, self.public.public_key()).await?;
+            let tunnel = dialer.dial(self.address, self.public.public_key(), None).await?;
+            let mut tunnel = tunnel.context("taken")?;
             tunnel.write_all(b"!").await?;
             tunnel.flush().await?;
             anyhow::Ok(tunnel)
@@ -108,7 +109,7 @@ async fn a_private_proxy_dials_one_key_and_no_other() -> Result<()> {
         let incoming = proxies.endpoint.accept().await.context("closed")?;
         Ok(Accepted::shake(incoming, &proxies.tasks).await.is_ok())
     };
-    let dialing = proxies.dialer.dial(proxies.address, stranger.public_key());
+    let dialing = proxies.dialer.dial(proxies.address, stranger.public_key(), None);
     let (dialed, accepted): (_, Result<bool>) = tokio::join!(dialing, accepting);
     let Err(fault @ NoTunnel::Handshake(_)) = dialed else { panic!("{dialed:?}") };
     assert!(fault.is_permanent(), "dialing again is of no use: {fault:?}");

@@ -5,69 +5,116 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{Endpoint, EndpointConfig, TransportConfig};
 use ringback_proto::switchboard::PublicKey;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use super::{Lease, Left, Owned, QuicTunnel, common, enlarge, peer, refused};
-use crate::limits::{QUIC_ADDRESS_CHECK, QUIC_KEEPALIVE, QUIC_WINDOW};
+use crate::limits::{
+    QUIC_ADDRESS_CHECK, QUIC_CONNECTIONS, QUIC_KEEPALIVE, QUIC_STREAM_PATIENCE, QUIC_STREAMS,
+    QUIC_WINDOW,
+};
 use crate::tunnel::tls::{self, Asks};
 use crate::tunnel::{Identity, NoTunnel, SERVER_NAME, Tunnel};
 
-/// The end of private proxies: at most one connection to each public proxy's address and key.
+/// The end of private proxies: as few connections to each public proxy's address and key as its
+/// tunnels need.
 #[derive(Debug)]
 pub struct Dialer {
     identity: Identity,
     tasks: TaskTracker,
-    slots: Mutex<BTreeMap<(SocketAddr, PublicKey), Slot>>,
+    /// How many connections were made: the number of the last.
+    made: AtomicU64,
+    slots: Mutex<BTreeMap<(SocketAddr, PublicKey), Arc<Slot>>>,
 }
 
-/// One public proxy's connection, if there is one. Whoever dials holds the lock meanwhile.
-type Slot = Arc<tokio::sync::Mutex<Weak<Lease>>>;
+/// One public proxy's connections.
+#[derive(Debug, Default)]
+struct Slot {
+    /// The oldest first: so that the youngest ends first.
+    held: Mutex<Vec<Held>>,
+    /// Held by whoever makes the next one.
+    making: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug)]
+struct Held {
+    number: u64,
+    lease: Weak<Lease>,
+    /// Whether no tunnel is opened on it any more.
+    given_up: bool,
+}
+
+/// A connection that was there before the dial that has found it: it may have died since.
+#[derive(Clone, Copy, Debug)]
+pub struct Found {
+    number: u64,
+    /// The last connection that was made before the dial.
+    last: u64,
+}
 
 impl Dialer {
     /// Dials as whoever has this identity.
     pub fn new(identity: Identity, tasks: TaskTracker) -> Self {
-        Self { identity, tasks, slots: Mutex::default() }
+        Self { identity, tasks, made: AtomicU64::new(0), slots: Mutex::default() }
     }
 
-    /// Opens a stream to the public proxy of this key, and to no other: on the connection that there
+    /// Opens a stream to the public proxy of this key, and to no other: on a connection that there
     /// is, or on a new one. As over TLS, that our own key was accepted shows only in what is read.
-    pub async fn dial(&self, address: SocketAddr, server: &PublicKey) -> Result<Tunnel, NoTunnel> {
+    ///
+    /// If it is to be instead of a tunnel on a connection that was found and does not answer, that one
+    /// is given up, and none is taken that is as old. Its tunnels are left to their own end.
+    ///
+    /// `None` if no connection has room for one more, and there may be no further connection.
+    pub async fn dial(
+        &self,
+        address: SocketAddr,
+        server: &PublicKey,
+        instead_of: Option<Found>,
+    ) -> Result<Option<Tunnel>, NoTunnel> {
         let slot = self.slot((address, *server));
-        let mut held = slot.lock().await;
-        if let Some(lease) = held.upgrade()
-            && let Ok((send, receive)) = lease.connection.open_bi().await
-        {
-            let mut tunnel = QuicTunnel::new(send, receive, lease);
-            tunnel.found = true;
-            return Ok(Tunnel::over(tunnel));
+        let (last, until) = (self.last(), Instant::now() + QUIC_STREAM_PATIENCE);
+        if let Some(found) = instead_of {
+            slot.give_up(found.number);
         }
-        let lease = Arc::new(self.connect(address, server).await?);
-        *held = Arc::downgrade(&lease);
-        drop(held);
-        let (send, receive) = lease.connection.open_bi().await.map_err(io::Error::other)?;
-        Ok(Tunnel::over(QuicTunnel::new(send, receive, lease)))
+        let after = instead_of.map_or(0, |it| it.last);
+        loop {
+            let newest = slot.newest();
+            if let Some((number, mut tunnel)) = slot.open(after, until).await {
+                tunnel.found = (number <= last).then_some(Found { number, last });
+                return Ok(Some(Tunnel::over(tunnel)));
+            }
+            let _turn = slot.making.lock().await;
+            if slot.newest() != newest {
+                // Somebody else has made one meanwhile.
+                continue;
+            }
+            if QUIC_CONNECTIONS <= slot.count() {
+                return Ok(None);
+            }
+            let lease = Arc::new(self.connect(address, server).await?);
+            // Before anybody else may take it.
+            let opened = timeout(QUIC_STREAM_PATIENCE, lease.connection.open_bi()).await;
+            let (send, receive) = opened.map_err(io::Error::from)?.map_err(io::Error::other)?;
+            slot.hold(self.made.fetch_add(1, Ordering::Relaxed) + 1, &lease);
+            return Ok(Some(Tunnel::over(QuicTunnel::new(send, receive, lease))));
+        }
     }
 
-    /// Has the next dial make a connection of its own: who is at the other end of this one does not
-    /// answer any more. Its tunnels are left to their own end.
-    pub async fn give_up(&self, address: SocketAddr, server: &PublicKey) {
-        *self.slot((address, *server)).lock().await = Weak::new();
+    fn last(&self) -> u64 {
+        self.made.load(Ordering::Relaxed)
     }
 
     /// The slot of a public proxy; those that hold nothing are forgotten.
-    fn slot(&self, whom: (SocketAddr, PublicKey)) -> Slot {
+    fn slot(&self, whom: (SocketAddr, PublicKey)) -> Arc<Slot> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        slots.retain(|_, slot| {
-            let idle = slot.try_lock().is_ok_and(|it| it.strong_count() == 0);
-            1 < Arc::strong_count(slot) || !idle
-        });
+        slots.retain(|_, slot| 1 < Arc::strong_count(slot) || 0 < slot.count());
         slots.entry(whom).or_default().clone()
     }
 
@@ -92,6 +139,67 @@ impl Dialer {
         });
         let tasks = self.tasks.clone();
         Ok(Lease { connection, peer, tasks, left: Left::Close(endpoint) })
+    }
+}
+
+impl Slot {
+    /// Opens a stream on one of the connections that were made after that one, and says on which. When
+    /// none has one left, the youngest is waited for: its public proxy may not have let anybody in yet.
+    async fn open(&self, after: u64, until: Instant) -> Option<(u64, QuicTunnel)> {
+        let mut youngest = None;
+        for (number, lease) in self.leases(after) {
+            let opened = tokio::select! {
+                biased;
+                opened = lease.connection.open_bi() => opened.ok(),
+                () = std::future::ready(()) => None,
+            };
+            if let Some((send, receive)) = opened {
+                return Some((number, QuicTunnel::new(send, receive, lease)));
+            }
+            youngest = Some((number, lease));
+        }
+        let (number, lease) = youngest?;
+        // Ours is one of them. Where there are as many as may be, nobody is about to be let in.
+        let most = QUIC_STREAMS as usize;
+        if most < Arc::strong_count(&lease) {
+            return None;
+        }
+        let (send, receive) = timeout_at(until, lease.connection.open_bi()).await.ok()?.ok()?;
+        Some((number, QuicTunnel::new(send, receive, lease)))
+    }
+
+    /// Those that are alive, were made after that one, and were not given up.
+    fn leases(&self, after: u64) -> Vec<(u64, Arc<Lease>)> {
+        let held = self.held();
+        let wanted = held.iter().filter(|it| after < it.number && !it.given_up);
+        wanted.filter_map(|it| Some((it.number, it.lease.upgrade()?))).collect()
+    }
+
+    fn hold(&self, number: u64, lease: &Arc<Lease>) {
+        self.held().push(Held { number, lease: Arc::downgrade(lease), given_up: false });
+    }
+
+    /// Has no further tunnel opened on it.
+    fn give_up(&self, number: u64) {
+        let mut held = self.held();
+        let given_up = held.iter_mut().filter(|it| it.number == number);
+        given_up.for_each(|it| it.given_up = true);
+    }
+
+    fn newest(&self) -> Option<u64> {
+        self.held().last().map(|it| it.number)
+    }
+
+    fn count(&self) -> usize {
+        self.held().len()
+    }
+
+    /// Those that are alive.
+    fn held(&self) -> MutexGuard<'_, Vec<Held>> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let alive = |it: Arc<Lease>| it.connection.close_reason().is_none();
+        held.retain(|it| it.lease.upgrade().is_some_and(alive));
+        held
     }
 }
 
