@@ -387,6 +387,9 @@ pub const QUIC_LINGER: Duration = Duration::from_secs(3);
 pub const QUIC_STREAMS: u32 = 256;
 /// The same until the first hello was accepted.
 pub const QUIC_FIRST_STREAMS: u32 = 4;
+/// Tunnels that a connection may have had in all until then; no further one is heard, and the connection
+/// is closed when its time for a hello is over.
+pub const QUIC_STRANGE_STREAMS: usize = 16;
 /// Octets on their way in one direction of a connection; whoever sends waits. As many as all its tunnels
 /// may have unread, or else a few that nobody reads would hold up the others.
 pub const QUIC_WINDOW: u32 = QUIC_STREAMS * QUIC_STREAM_WINDOW;

@@ -27,7 +27,7 @@ use ringback_proto::switchboard::PublicKey;
 use rustls::pki_types::CertificateDer;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, SetOnce};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
@@ -50,6 +50,8 @@ pub struct QuicTunnel {
     send: SendStream,
     receive: RecvStream,
     cut: AtomicBool,
+    /// Whether its own hello was accepted, at the public proxy.
+    welcome: AtomicBool,
     /// Which connection it is on, if that was there before it.
     found: Option<Found>,
     lease: Arc<Lease>,
@@ -68,7 +70,16 @@ enum Left {
     /// The connection is closed, and with it its socket.
     Close(Endpoint),
     /// Whoever accepts streams is told.
-    Tell(Arc<Notify>),
+    Tell(Arc<Told>),
+}
+
+/// What whoever accepts streams is told.
+#[derive(Debug, Default)]
+struct Told {
+    /// The last tunnel has gone.
+    left: Notify,
+    /// The first hello was accepted.
+    proven: SetOnce<()>,
 }
 
 /// Runs what QUIC needs as tasks that somebody waits for.
@@ -133,7 +144,8 @@ impl Tunnel {
 
 impl QuicTunnel {
     fn new(send: SendStream, receive: RecvStream, lease: Arc<Lease>) -> Self {
-        Self { send, receive, cut: AtomicBool::new(false), found: None, lease }
+        let (cut, welcome) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { send, receive, cut, welcome, found: None, lease }
     }
 
     pub(super) fn peer(&self) -> &PublicKey {
@@ -165,11 +177,16 @@ impl QuicTunnel {
         let connection = &self.lease.connection;
         connection.set_receive_window(QUIC_WINDOW.into());
         connection.set_max_concurrent_bi_streams(QUIC_STREAMS.into());
+        self.welcome.store(true, Ordering::Relaxed);
+        if let Left::Tell(told) = &self.lease.left {
+            // Only the first is news.
+            let _ = told.proven.set(());
+        }
     }
 }
 
 /// What was said last is still on its way when a tunnel that came to its end is dropped: its lease
-/// is kept until the other end has it.
+/// is kept until the other end has it. A stranger's is not: what keeps its connection is its place.
 impl Drop for QuicTunnel {
     fn drop(&mut self) {
         if self.cut.load(Ordering::Relaxed) {
@@ -180,6 +197,13 @@ impl Drop for QuicTunnel {
         }
         let (taken, lease) = (self.send.stopped(), self.lease.clone());
         let _ = self.send.finish();
+        let welcome = match &lease.left {
+            Left::Close(_) => true,
+            Left::Tell(_) => self.welcome.load(Ordering::Relaxed),
+        };
+        if !welcome {
+            return;
+        }
         self.lease.tasks.spawn(async move {
             let _ = timeout(SAY_PATIENCE, taken).await;
             drop(lease);
@@ -195,7 +219,7 @@ impl Drop for Lease {
                 // Nobody is heard any more, and the socket ends once the other end has been told.
                 endpoint.close(DONE, b"");
             }
-            Left::Tell(left) => left.notify_one(),
+            Left::Tell(told) => told.left.notify_one(),
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::relay::{Relay, Way};
 const CONNECTED: &str = "connected by QUIC";
 
 /// The installation, and what is changed in its files before anything runs.
-async fn house(public: &[(&str, &str)], private: &[(&str, &str)]) -> Result<House> {
+pub(crate) async fn house(public: &[(&str, &str)], private: &[(&str, &str)]) -> Result<House> {
     let mut house = House::empty().await?;
     open(&mut house, public, private).await?;
     Ok(house)
@@ -125,6 +125,7 @@ async fn an_answer_that_is_late_on_an_old_connection_counts_whatever_becomes_of_
         open(&mut house, &[("linger_seconds = 0", &announced)], &[(&direct, &relayed)]).await?;
         let first = visitor(&house).await?;
         house.says("public", "client spliced", 1).await?;
+        house.says("private", "dialed back", 1).await?;
         relay.set(0, Way::Held);
         relay.set(1, way);
         let second = visitor(&house).await?;

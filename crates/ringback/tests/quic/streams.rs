@@ -231,6 +231,25 @@ async fn what_was_said_before_the_end_arrives_though_the_end_is_dropped_at_once(
     Ok(())
 }
 
+#[tokio::test]
+async fn a_stranger_that_has_no_place_keeps_no_connection_until_it_has_heard_its_answer()
+-> Result<()> {
+    for accepted in [false, true] {
+        let mut proxies = Proxies::new()?;
+        let (private, mut public) = proxies.tunnel().await?;
+        if accepted {
+            public.welcome();
+        }
+        public.write_all(b"gone").await?;
+        // Nothing has run since that could have told that it arrived.
+        drop(public);
+        let kept = proxies.accepted.as_ref().context("no connection")?.has_tunnels();
+        assert_eq!(kept, accepted);
+        drop(private);
+    }
+    Ok(())
+}
+
 /// Prints figures beside those of TLS; run it alone, and built for release.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "measures"]

@@ -14,10 +14,9 @@ use quinn::{
     SendStream, TransportConfig,
 };
 use ringback_proto::switchboard::PublicKey;
-use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
-use super::{DONE, Lease, Left, Owned, QuicTunnel, common, enlarge, peer, refused};
+use super::{DONE, Lease, Left, Owned, QuicTunnel, Told, common, enlarge, peer, refused};
 use crate::limits::{QUIC_FIRST_STREAMS, QUIC_FIRST_WINDOW, QUIC_INCOMING, QUIC_INCOMING_OCTETS};
 use crate::tunnel::tls::{self, Asks};
 use crate::tunnel::{Identity, NoTunnel, Tunnel};
@@ -32,7 +31,7 @@ pub struct Accepted {
     peer: PublicKey,
     tasks: TaskTracker,
     lease: Weak<Lease>,
-    left: Arc<Notify>,
+    told: Arc<Told>,
 }
 
 /// Random names of connections, so that those from before a restart look like any other.
@@ -63,8 +62,8 @@ impl Accepted {
     pub async fn shake(incoming: quinn::Incoming, tasks: &TaskTracker) -> Result<Self, NoTunnel> {
         let connection = incoming.await.map_err(refused)?;
         let peer = peer(&connection).ok_or(NoTunnel::Protocol)?;
-        let (tasks, lease, left) = (tasks.clone(), Weak::new(), Arc::default());
-        Ok(Self { connection, peer, tasks, lease, left })
+        let (tasks, lease, told) = (tasks.clone(), Weak::new(), Arc::default());
+        Ok(Self { connection, peer, tasks, lease, told })
     }
 
     /// The next stream that the other end opens.
@@ -76,7 +75,7 @@ impl Accepted {
     pub fn tunnel(&mut self, (send, receive): (SendStream, RecvStream)) -> Tunnel {
         let lease = self.lease.upgrade().unwrap_or_else(|| {
             let (connection, tasks) = (self.connection.clone(), self.tasks.clone());
-            let left = Left::Tell(self.left.clone());
+            let left = Left::Tell(self.told.clone());
             Arc::new(Lease { connection, peer: self.peer, tasks, left })
         });
         self.lease = Arc::downgrade(&lease);
@@ -86,8 +85,18 @@ impl Accepted {
     /// Resolves when no tunnel is left.
     pub async fn idle(&self) {
         while self.has_tunnels() {
-            self.left.notified().await;
+            self.told.left.notified().await;
         }
+    }
+
+    /// Resolves when a hello of one of its tunnels was accepted.
+    pub async fn proven(&self) {
+        self.told.proven.wait().await;
+    }
+
+    /// Resolves when it has come to its end.
+    pub async fn closed(&self) {
+        self.connection.closed().await;
     }
 
     /// Whether a tunnel is left.
@@ -100,7 +109,7 @@ impl Accepted {
         self.connection.remote_address()
     }
 
-    /// Closes a connection that has no tunnels.
+    /// Closes it, and with it what tunnels it has.
     pub fn close(self) {
         self.connection.close(DONE, b"");
     }
