@@ -71,10 +71,11 @@ pub(crate) struct Running {
 }
 
 /// Every target, in the order in which they are measured.
-pub(crate) const TARGETS: [Target; 18] = [
+pub(crate) const TARGETS: [Target; 19] = [
     direct("direct:tcp"),
     target("ringback:tls", Kind::Encrypted, ringback::tls, ("ringback", &["--version"])),
     target("ringback:bare", Kind::Plain, ringback::bare, ("ringback", &["--version"])),
+    target("ringback:quic", Kind::Encrypted, ringback::quic, ("ringback", &["--version"])),
     target("rathole:tcp", Kind::Plain, rathole::tcp, ("rathole", &["--version"])),
     target("rathole:tls", Kind::Encrypted, rathole::tls, ("rathole", &["--version"])),
     target("rathole:noise", Kind::Encrypted, rathole::noise, ("rathole", &["--version"])),
@@ -126,6 +127,9 @@ impl Target {
         }
         if self.name == "ringback:bare" {
             return ringback::refuses_bare(places);
+        }
+        if self.name == "ringback:quic" {
+            return ringback::refuses_quic(places);
         }
         None
     }

@@ -30,19 +30,34 @@ pub(super) fn bare(places: &Places, folder: &Path) -> Result<Vec<Process>> {
     raise(places, folder, BARE)
 }
 
+/// Streams of QUIC.
+pub(super) fn quic(places: &Places, folder: &Path) -> Result<Vec<Process>> {
+    raise(places, folder, QUIC)
+}
+
 const BARE: &str = "bare = true\n";
+const QUIC: &str = "tunnel = \"quic\"\n";
 
 /// What `ringback check` says against that key, if it does.
 pub(super) fn refuses_bare(places: &Places) -> Option<String> {
+    refuses(places, BARE, "`ringback check` refuses the key `bare`")
+}
+
+/// The same of a binary that was built without QUIC.
+pub(super) fn refuses_quic(places: &Places) -> Option<String> {
+    refuses(places, QUIC, "built without the feature `quic`: `cargo xtask bench plane --quic`")
+}
+
+fn refuses(places: &Places, each: &str, why: &str) -> Option<String> {
     let check = || -> Result<Option<String>> {
         let folder = tempfile::tempdir()?;
-        prepare(places, folder.path(), BARE)?;
+        prepare(places, folder.path(), each)?;
         for role in ["public", "private"] {
             let file = folder.path().join(format!("{role}.toml"));
             let mut check = Command::new(&places.ringback);
             let said = check.arg("check").arg("--config").arg(file).output()?;
             if !said.status.success() {
-                return Ok(Some("`ringback check` refuses the key `bare`".to_owned()));
+                return Ok(Some(why.to_owned()));
             }
         }
         Ok(None)

@@ -370,6 +370,11 @@ pub const IPSEC_GRACE: Duration = Duration::from_secs(15);
 pub const QUIC_PATIENCE: Duration = Duration::from_secs(5);
 /// How long an answer may take on a connection that was there before; then it is asked for on another.
 pub const QUIC_ANSWER_PATIENCE: Duration = Duration::from_secs(3);
+/// Connections of a private proxy to one public proxy's address and key; when all their tunnels are taken,
+/// the newest ring is not answered before one has ended.
+pub const QUIC_CONNECTIONS: usize = 8;
+/// How long a dial waits for a tunnel on a connection that has none left; then it makes another one.
+pub const QUIC_STREAM_PATIENCE: Duration = Duration::from_secs(1);
 /// How long the far end of a connection may be silent; then all its tunnels are cut.
 pub const QUIC_SILENCE: Duration = Duration::from_secs(60);
 /// How long a connection with tunnels is silent before its private proxy says that it is there: NATs
@@ -380,10 +385,13 @@ pub const QUIC_ADDRESS_CHECK: Duration = Duration::from_secs(1);
 /// How long a public proxy keeps a connection without tunnels, in case that the next one is under way;
 /// it takes a stranger's place meanwhile.
 pub const QUIC_LINGER: Duration = Duration::from_secs(3);
-/// Tunnels of one connection; the next one waits until one has ended.
+/// Tunnels of one connection; the next one is opened on another.
 pub const QUIC_STREAMS: u32 = 256;
 /// The same until the first hello was accepted.
 pub const QUIC_FIRST_STREAMS: u32 = 4;
+/// Tunnels that a connection may have had in all until then; no further one is heard, and the connection
+/// is closed when its time for a hello is over.
+pub const QUIC_STRANGE_STREAMS: usize = 16;
 /// Octets on their way in one direction of a connection; whoever sends waits. As many as all its tunnels
 /// may have unread, or else a few that nobody reads would hold up the others.
 pub const QUIC_WINDOW: u32 = QUIC_STREAMS * QUIC_STREAM_WINDOW;

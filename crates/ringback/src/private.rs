@@ -34,6 +34,8 @@ use crate::socket::Congestion;
 use crate::workers::{Desks, Workers};
 use crate::{clock, state, tunnel};
 
+#[cfg(feature = "quic")]
+mod by_quic;
 mod dial;
 mod inner;
 mod inside;

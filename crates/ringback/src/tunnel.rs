@@ -210,12 +210,12 @@ impl Tunnel {
         }
     }
 
-    /// Whether it is part of a connection that was there before, and may have died since.
+    /// Which connection it is part of, if that was there before it, and may have died since.
     #[cfg(feature = "quic")]
-    pub fn is_on_old_connection(&self) -> bool {
+    pub fn found(&self) -> Option<quic::Found> {
         match self {
-            Self::Tls(_) | Self::Ipsec(_) => false,
-            Self::Quic(tunnel) => tunnel.stream().is_on_old_connection(),
+            Self::Tls(_) | Self::Ipsec(_) => None,
+            Self::Quic(tunnel) => tunnel.stream().found(),
         }
     }
 

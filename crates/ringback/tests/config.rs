@@ -99,6 +99,44 @@ fn a_service_that_no_client_could_use_is_a_mistake() -> Result<()> {
 }
 
 #[test]
+fn what_is_read_on_its_way_cannot_be_bare() -> Result<()> {
+    let fleet = Fleet::new()?;
+    let public = "bare: what is read here is not encrypted end to end";
+    let private = "bare: what a public proxy reads";
+    let (ssh, meter) = ("port = 2222\nlevel = \"end-to-end\"", "level = \"mtls\"");
+    let granted = "level = \"end-to-end\"";
+    for (file, from, to, mistake) in [
+        ("public.toml", ssh, "port = 2222\nhttp = true\nlevel = \"end-to-end\"", public),
+        ("public.toml", ssh, "port = 2222\nforwarded = true\nlevel = \"end-to-end\"", public),
+        ("public.toml", ssh, "port = 2222\nlevel = \"http\"", public),
+        ("public.toml", ssh, "port = 2222\nlevel = \"mtls\"", public),
+        // Its certificate alone.
+        ("public.toml", meter, "level = \"open\"", public),
+        ("private.toml", granted, "level = \"http\"", private),
+        ("private.toml", granted, "level = \"mtls\"", private),
+    ] {
+        let text = std::fs::read_to_string(fleet.path(file))?;
+        assert!(text.contains(from), "no {from:?}");
+        let bare = text.replacen(from, &format!("bare = true\n{to}"), 1);
+        std::fs::write(fleet.path("wrong.toml"), &bare)?;
+        let told = fleet.ringback(&["check", "--config", "wrong.toml"])?;
+        assert_eq!(told.status.code(), BAD_USAGE, "{to}: {}", said(&told));
+        assert!(said(&told).contains(mistake), "{to}: no {mistake:?} in {}", said(&told));
+        std::fs::write(fleet.path("wrong.toml"), bare.replacen("bare = true\n", "", 1))?;
+        let told = fleet.ringback(&["check", "--config", "wrong.toml"])?;
+        assert!(!said(&told).contains("bare:"), "{to}: {}", said(&told));
+    }
+    for (file, at) in [("public.toml", ssh), ("private.toml", granted)] {
+        let text = std::fs::read_to_string(fleet.path(file))?;
+        let bare = text.replacen(at, &format!("bare = true\n{at}"), 1);
+        std::fs::write(fleet.path("bare.toml"), bare)?;
+        let told = fleet.ringback(&["check", "--config", "bare.toml"])?;
+        assert!(told.status.success(), "nobody reads it: {}", said(&told));
+    }
+    Ok(())
+}
+
+#[test]
 fn all_mistakes_are_told_at_once_and_nothing_is_bound() -> Result<()> {
     let fleet = Fleet::new()?;
     let text = "[public]\nidentity = \"public.key\"\nstate = \"state\"\ndial_back = \"here\"\n\

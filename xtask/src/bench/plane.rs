@@ -16,6 +16,9 @@ const ALLOWED: &str = "/proc/sys/net/ipv4/tcp_allowed_congestion_control";
 /// The one that every figure is measured with.
 const PINNED: &str = "cubic";
 
+/// Asks for a binary that knows QUIC.
+const QUIC: &str = "--quic";
+
 /// Measures all targets side by side, in a network namespace of its own.
 pub(crate) fn plane(words: &[&str]) -> Result<()> {
     let into = root().join("bench/results").join("plane.jsonl");
@@ -30,7 +33,12 @@ pub(crate) fn sessions(words: &[&str]) -> Result<()> {
 
 /// Micro-benchmarks and nothing else need no namespace: `cargo bench --package ringback-bench`.
 fn run(what: &str, words: &[&str], into: &Path) -> Result<()> {
-    let packages = ["--package", "ringback", "--package", "ringback-bench"];
+    let mut packages = vec!["--package", "ringback", "--package", "ringback-bench"];
+    let mut words = words.to_vec();
+    if what == "plane" && words.contains(&QUIC) {
+        words.retain(|it| *it != QUIC);
+        packages.extend(["--features", "ringback/quic"]);
+    }
     cargo(&["build", "--release", "--quiet"]).args(&packages).run()?;
     let _allowed = Allowed::pinned()?;
     let ringback = target().join("release/ringback");

@@ -19,6 +19,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::{debug, error, info, warn};
 
+#[cfg(feature = "quic")]
+use super::by_quic;
 use super::inner::{self, Wanted};
 use super::inside::inside;
 use super::{House, ring_heard};
@@ -29,8 +31,6 @@ use crate::limits::{
     ANSWER_PATIENCE, DIAL_PATIENCE, HELLO_PATIENCE, NAT64_PATIENCE, SAY_PATIENCE, SERVICE_PATIENCE,
     STANDBY_SILENCE,
 };
-#[cfg(feature = "quic")]
-use crate::limits::{QUIC_ANSWER_PATIENCE, QUIC_PATIENCE};
 use crate::splice::{How, Leg, Tally, splice};
 use crate::telemetry::{self, step};
 use crate::tunnel::{Asks, Framed, Talk};
@@ -86,20 +86,11 @@ async fn obey(house: &House, dial: DialId, verified: &Verified) {
                 let bare = service.as_ref().is_ok_and(|(_, target)| target.bare);
                 let failed = lacking.or(service.as_ref().err().copied());
                 #[cfg(feature = "quic")]
-                if talk.tunnel().is_on_old_connection() {
+                if let Some(found) = talk.tunnel().found() {
                     let asked = converse(verified, talk, failed, bare);
-                    match timeout(QUIC_ANSWER_PATIENCE, asked).await {
-                        Ok(Err(DialOutcome::Unreachable)) | Err(_) => {}
-                        Ok(answered) => return (service, answered),
-                    }
-                    let again = again(house, verified, address).await;
-                    return match again {
-                        Ok((talk, lacking)) => {
-                            let failed = lacking.or(service.as_ref().err().copied());
-                            (service, converse(verified, talk, failed, bare).await)
-                        }
-                        Err(outcome) => (service, Err(outcome)),
-                    };
+                    let failed = service.as_ref().err().copied();
+                    let again = by_quic::again(house, verified, address, found, (failed, bare));
+                    return (service, Box::pin(by_quic::either(asked, again)).await);
                 }
                 converse(verified, talk, failed, bare).await
             }
@@ -159,41 +150,17 @@ async fn reach(
         }
     }
     #[cfg(feature = "quic")]
-    if tunnel.permits(Protocol::Quic) {
-        match timeout(QUIC_PATIENCE, house.quic.dial(address, &proxy.public_key)).await {
-            Ok(Ok(tunnel)) => return Ok((Talk::new(tunnel), None)),
-            Ok(Err(fault)) if fault.is_permanent() => {
-                warn!(public_proxy = proxy.name, %fault, "RB-PEER: not the public proxy configured");
-                return Err(DialOutcome::Refused);
-            }
-            Ok(Err(fault)) => {
-                let fault = format!("{:#}", anyhow::Error::from(fault));
-                warn!(public_proxy = proxy.name, fault, "RB-QUIC: no QUIC tunnel");
-            }
-            Err(_) => {
-                warn!(public_proxy = proxy.name, "RB-QUIC: no QUIC tunnel: nothing came back")
-            }
-        }
+    if tunnel.permits(Protocol::Quic)
+        && let Some(talk) = by_quic::reach(house, &proxy, address, None).await?
+    {
+        return Ok((talk, None));
     }
     let lacking = (!tunnel.permits(Protocol::Tls)).then_some(Outcome::NoTunnel);
     Ok((reach_by_tls(house, &proxy, address).await?, lacking))
 }
 
-/// A tunnel on a connection of its own, after one that nobody has answered on.
-#[cfg(feature = "quic")]
-async fn again(
-    house: &House,
-    verified: &Verified,
-    address: SocketAddr,
-) -> Result<(Talk, Option<Outcome>), DialOutcome> {
-    debug!(%address, "a connection that was there before does not answer any more");
-    let proxy = house.tables().public_proxy(verified.allowed()).ok_or(DialOutcome::Refused)?;
-    house.quic.give_up(address, &proxy.public_key).await;
-    reach(house, verified, address).await
-}
-
 /// The same by TLS.
-async fn reach_by_tls(
+pub(super) async fn reach_by_tls(
     house: &House,
     proxy: &PublicProxy,
     address: SocketAddr,
@@ -226,7 +193,7 @@ async fn reach_by_tls(
 }
 
 /// Hello and answer: both ends have proved that they hold the signal, on this very tunnel.
-async fn converse(
+pub(super) async fn converse(
     verified: &Verified,
     mut talk: Talk,
     failed: Option<Outcome>,

@@ -213,10 +213,11 @@ async fn wait(
         match verdict.map(|it| *it) {
             Some(Verdict::Joined { tunnel, taken, paired }) => {
                 if let Ok(Ok(mut framed)) = timeout(ANSWER_PATIENCE, taken).await {
-                    if framed.move_here().is_ok() {
-                        return ControlFlow::Break(Waited::Joined { tunnel, framed, paired });
+                    if let Err(fault) = framed.move_here() {
+                        // Nothing of it is lost: it is woken by another thread, which costs some time.
+                        warn!(%fault, "a tunnel stays with the worker that it came to");
                     }
-                    framed.reset();
+                    return ControlFlow::Break(Waited::Joined { tunnel, framed, paired });
                 }
                 debug!("tunnel lost before it was joined");
                 let event = Event::SpliceFailed { client, tunnel };
@@ -302,6 +303,9 @@ async fn begin_session(
 }
 
 #[cfg(test)]
+mod staying;
+
+#[cfg(test)]
 mod tests {
     use std::time::Duration;
 
@@ -359,7 +363,7 @@ mod tests {
     }
 
     /// Leads a switchboard to the point where client and tunnel are to be joined.
-    fn splice_commanded(board: &mut Switchboard) -> Paired {
+    pub(super) fn splice_commanded(board: &mut Switchboard) -> Paired {
         let now = clock::now();
         let peer = PublicKey([1; 44]);
         let terminal = Terminal {

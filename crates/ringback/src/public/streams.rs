@@ -1,8 +1,9 @@
 //! Private proxies that dial back over QUIC: a connection each, a tunnel to a stream.
 //!
-//! A connection has a stranger's place while no stream of it has said a whole hello; afterwards each
-//! further stream has one until its own. Without tunnels it is kept for [`QUIC_LINGER`] and no longer.
-//! No address takes a place that is not proved, but for the first few.
+//! A connection has a stranger's place until a hello of it was accepted, and is closed if that is lost or
+//! none is in [`HELLO_PATIENCE`]; afterwards each further stream has a place until its own hello. Without
+//! tunnels it is kept for [`QUIC_LINGER`] and no longer. No address takes a place that is not proved, but
+//! for the first few.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use tracing::debug;
 
 use super::lobby::{Lobby, Place};
 use super::{House, tunnels};
-use crate::limits::{HELLO_PATIENCE, QUIC_BELIEVED, QUIC_LINGER};
+use crate::limits::{HELLO_PATIENCE, QUIC_BELIEVED, QUIC_LINGER, QUIC_STRANGE_STREAMS};
 use crate::tunnel::quic::Accepted;
 
 /// Accepts connections until the role is stopped.
@@ -53,7 +54,11 @@ async fn serve(
         Ok(Err(fault)) => return debug!(%from, %fault, "no connection"),
         Err(_) => return debug!(%from, "no connection: no handshake in time"),
     };
-    let mut first = (Some(place), HELLO_PATIENCE);
+    if !is_proven(&house, &mut connection, &place).await {
+        debug!(%from, "no tunnel: nobody who may come in");
+        return connection.close();
+    }
+    drop(place);
     loop {
         let stream = if connection.has_tunnels() {
             tokio::select! {
@@ -62,12 +67,9 @@ async fn serve(
                 () = house.stop.cancelled() => return,
             }
         } else {
-            // The place that it came with, or another one.
-            let (place, patience) = (first.0.take(), first.1);
-            let place = place.unwrap_or_else(|| lobby.enter(connection.from().ip()));
-            first.1 = QUIC_LINGER;
+            let place = lobby.enter(connection.from().ip());
             let next = tokio::select! {
-                next = timeout(patience, connection.stream()) => next,
+                next = timeout(QUIC_LINGER, connection.stream()) => next,
                 () = place.lost() => return connection.close(),
                 () = house.stop.cancelled() => return,
             };
@@ -78,6 +80,36 @@ async fn serve(
         let tunnel = connection.tunnel(stream);
         let from = connection.from();
         let place = lobby.enter(from.ip());
-        house.tasks.spawn(tunnels::serve_stream(house.clone(), tunnel, from, place));
+        house.tasks.spawn(tunnels::serve_stream(house.clone(), tunnel, from, Some(place)));
+    }
+}
+
+/// Hears a stranger's hellos, all of them in its one place, until one was accepted.
+async fn is_proven(house: &Arc<House>, connection: &mut Accepted, place: &Place) -> bool {
+    let proving = async {
+        for _ in 0..QUIC_STRANGE_STREAMS {
+            let stream = tokio::select! {
+                biased;
+                () = connection.proven() => return true,
+                stream = connection.stream() => stream,
+            };
+            let Ok(stream) = stream else { return false };
+            let tunnel = connection.tunnel(stream);
+            let from = connection.from();
+            house.tasks.spawn(tunnels::serve_stream(house.clone(), tunnel, from, None));
+        }
+        tokio::select! {
+            biased;
+            () = connection.proven() => true,
+            () = connection.closed() => false,
+        }
+    };
+    tokio::select! {
+        proven = timeout(HELLO_PATIENCE, proving) => proven.unwrap_or(false),
+        () = place.lost() => {
+            debug!("no tunnel: its place was needed");
+            false
+        }
+        () = house.stop.cancelled() => false,
     }
 }

@@ -49,17 +49,23 @@ pub(super) async fn serve(house: Arc<House>, stream: TcpStream, from: SocketAddr
     follow(&house, begun).await;
 }
 
-/// Serves one stream of a connection to its end.
+/// Serves one stream of a connection to its end. A stranger's has no place beside its connection's.
 #[cfg(feature = "quic")]
 pub(super) async fn serve_stream(
     house: Arc<House>,
     tunnel: Tunnel,
     from: SocketAddr,
-    place: Place,
+    place: Option<Place>,
 ) {
+    let lost = async {
+        match &place {
+            Some(place) => place.lost().await,
+            None => std::future::pending().await,
+        }
+    };
     let greeted = tokio::select! {
         greeted = timeout(HELLO_PATIENCE, Greeting::hear(tunnel)) => greeted,
-        () = place.lost() => return debug!(%from, "no tunnel: its place was needed"),
+        () = lost => return debug!(%from, "no tunnel: its place was needed"),
         () = house.stop.cancelled() => return,
     };
     let greeting = match greeted {

@@ -5,6 +5,7 @@
 mod bare;
 mod chance;
 mod cuts;
+mod descriptors;
 mod frames;
 mod loopback;
 mod splice;

@@ -4,6 +4,8 @@
 #![cfg(feature = "quic")]
 #![allow(clippy::duplicate_mod, reason = "two installations keep what they leave in one way")]
 
+#[path = "../plane/chance.rs"]
+mod chance;
 #[path = "../field/mod.rs"]
 mod field;
 #[path = "../house/mod.rs"]
@@ -14,6 +16,9 @@ use std::time::Duration;
 /// How long anything may take to come true.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+mod attackers;
+mod many;
 mod moving;
+mod relay;
 mod stories;
 mod streams;

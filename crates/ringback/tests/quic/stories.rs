@@ -9,26 +9,31 @@ use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 
 use crate::PATIENCE;
-use crate::house::{BINARY, House};
+use crate::house::{BINARY, House, free_addresses};
+use crate::relay::{Relay, Way};
 
 /// What the private proxy says of a connection.
 const CONNECTED: &str = "connected by QUIC";
 
 /// The installation, and what is changed in its files before anything runs.
-async fn house(public: &[(&str, &str)], private: &[(&str, &str)]) -> Result<House> {
+pub(crate) async fn house(public: &[(&str, &str)], private: &[(&str, &str)]) -> Result<House> {
     let mut house = House::empty().await?;
+    open(&mut house, public, private).await?;
+    Ok(house)
+}
+
+async fn open(house: &mut House, public: &[(&str, &str)], private: &[(&str, &str)]) -> Result<()> {
     let service =
         format!("id = 1\nport = 80\nhttp = true\nraw = \"{}\"\ntunnel = \"quic\"\n", house.raw);
     house.write_files(&service)?;
     let mut command = Command::new(BINARY);
     command.args(["key", "identity", "--out", "other"]).current_dir(house.folder.path());
     ensure!(command.output().await?.status.success(), "no key");
-    edit(&house, "public.toml", public)?;
+    edit(house, "public.toml", public)?;
     let tunnel =
         ("[[terminal.service]]\nid = 1\n", "[[terminal.service]]\nid = 1\ntunnel = \"quic\"\n");
-    edit(&house, "private.toml", &[&[tunnel], private].concat())?;
-    house.start_all().await?;
-    Ok(house)
+    edit(house, "private.toml", &[&[tunnel], private].concat())?;
+    house.start_all().await
 }
 
 fn edit(house: &House, file: &str, changes: &[(&str, &str)]) -> Result<()> {
@@ -104,6 +109,38 @@ async fn a_connection_from_before_a_restart_costs_the_next_client_no_ring() -> R
     leaves(visitor(&house).await?).await?;
     assert_eq!(house.sms()?, 2, "a second, and none more: the first dial-back has counted");
     assert_eq!(house.count("private", CONNECTED)?, 2);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_late_on_an_old_connection_counts_whatever_becomes_of_another()
+-> Result<()> {
+    for way in [Way::Shut, Way::Open] {
+        let [between] = free_addresses()?;
+        let announced = format!("linger_seconds = 0\nannounce = \"{between}\"");
+        let mut house = House::empty().await?;
+        let direct = format!("addresses = \"{}\"", house.dial_back);
+        let relayed = format!("addresses = \"{between}\"");
+        let relay = Relay::open(between, house.dial_back).await?;
+        open(&mut house, &[("linger_seconds = 0", &announced)], &[(&direct, &relayed)]).await?;
+        let first = visitor(&house).await?;
+        house.says("public", "client spliced", 1).await?;
+        house.says("private", "dialed back", 1).await?;
+        relay.set(0, Way::Held);
+        relay.set(1, way);
+        let second = visitor(&house).await?;
+        house.says("private", "a connection that was there before does not answer", 1).await?;
+        if way == Way::Open {
+            let late = "dismissed: a dial-back that is late, or not the first";
+            house.says("public", late, 1).await?;
+        }
+        assert_eq!(house.count("private", "dialed back")?, 1, "and it has not given up");
+        relay.set(0, Way::Open);
+        house.says("private", "dialed back", 2).await?;
+        leaves(second).await?;
+        leaves(first).await?;
+        assert_eq!(house.sms()?, 2, "nobody was rung again, {way:?}");
+    }
     Ok(())
 }
 
