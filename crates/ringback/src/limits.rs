@@ -345,6 +345,9 @@ pub const IPSEC_SWEPT: usize = 64;
 pub const CHARON_PAUSE: Duration = Duration::from_secs(3);
 /// How long the daemon may take to end; then it is left to its keeper.
 pub const CHARON_FAREWELL: Duration = Duration::from_secs(3);
+/// How soon a connection to the daemon is tried again that its kernel had no place for, within the same
+/// patience.
+pub const VICI_AGAIN: Duration = Duration::from_millis(5);
 /// How long the daemon may take for what needs no network; then the session is refused.
 pub const VICI_PATIENCE: Duration = Duration::from_secs(3);
 /// How long all that a session needs at the daemon may take to be loaded, the wait for its turn included;

@@ -330,3 +330,57 @@ pub(crate) async fn examine(config: &IpsecConfig, end: End, runs: bool) -> Resul
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use ringback_proto::vici::Packet;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    const NAME: &str = "ringback-0123456789abcdef";
+
+    /// A daemon that breaks so many connections off, then says what is there.
+    async fn say(daemon: UnixListener, broken: usize, state: &str) {
+        for _ in 0..broken {
+            drop(daemon.accept().await.expect("somebody asks"));
+        }
+        let (mut stream, _) = daemon.accept().await.expect("somebody asks");
+        let child = Message::default().with("state", state);
+        let children = Message::default().with_section("tunnel-1", child);
+        let association = Message::default().with_section("child-sas", children);
+        let message = Message::default().with_section(NAME, association);
+        let listed = Packet::Event { name: "list-sa".to_owned(), message };
+        for (answer, last) in [
+            (Packet::Confirmed, true),
+            (listed, false),
+            (Packet::Response(Message::default()), true),
+        ] {
+            stream.write_all(&answer.encode().expect("short")).await.expect("somebody reads");
+            if last {
+                // What was asked is known.
+                let _ = stream.read(&mut [0; 512]).await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_association_is_given_up_when_it_is_gone_and_not_when_the_daemon_stumbles() {
+        for (broken, state, there) in [
+            (0, "INSTALLED", true),
+            (ASSOCIATION_LOOKS - 1, "INSTALLED", true),
+            (ASSOCIATION_LOOKS - 1, "DELETED", false),
+            (ASSOCIATION_LOOKS, "INSTALLED", false),
+        ] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let socket = folder.path().join("charon.vici");
+            let daemon = UnixListener::bind(&socket).expect("a socket");
+            let found = tokio::select! {
+                found = is_there(&socket, NAME) => found,
+                () = async { say(daemon, broken, state).await; std::future::pending().await } => false,
+            };
+            assert_eq!(found, there, "{broken} broken off, {state}");
+        }
+    }
+}
