@@ -175,8 +175,10 @@ async fn greet(awaited: &Awaited, sid: Sid) -> Option<Greeting> {
                 heard.push_back(hearing.spawn(timeout(HELLO_PATIENCE, hear(arrival))));
                 continue;
             }
-            Some(Ok(greeting)) = hearing.join_next() => greeting,
+            Some(greeting) = hearing.join_next() => greeting,
         };
+        // The oldest was told to stop.
+        let Ok(greeting) = greeting else { continue };
         match greeting {
             Ok(Some(greeting)) if greeting.sid() == sid => return Some(greeting),
             Ok(Some(_)) => debug!("no tunnel: a hello for another session"),

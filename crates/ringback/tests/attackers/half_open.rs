@@ -11,7 +11,8 @@ use crate::scene::Scene;
 const HALF_OPEN: usize = 24;
 
 /// Begins handshakes as a private proxy would, and never goes on: IKE_SA_INIT with a security association,
-/// a public value and a nonce (RFC 7296, 1.2), behind four zeros as on UDP port 4500 (RFC 3948, 2.2).
+/// a public value and a nonce (RFC 7296, 1.2), behind four zeros as on UDP port 4500 (RFC 3948, 2.2). A cookie
+/// that it is asked for it hands back (2.6).
 const STRANGER: &str = "import os,socket,struct,sys\n\
     def transform(last,kind,number,attribute=b''):\n \
      return struct.pack('>BBHBBH',0 if last else 3,0,8+len(attribute),kind,0,number)+attribute\n\
@@ -21,10 +22,14 @@ const STRANGER: &str = "import os,socket,struct,sys\n\
     answered=0\n\
     for _ in range(int(sys.argv[2])):\n \
      body=payload(34,offer)+payload(40,struct.pack('>HH',31,0)+os.urandom(32))+payload(0,os.urandom(32))\n \
-     head=os.urandom(8)+bytes(8)+struct.pack('>BBBBII',33,0x20,34,8,0,28+len(body))\n \
-     s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.settimeout(2)\n \
-     s.sendto(bytes(4)+head+body,(sys.argv[1],4500))\n \
-     try: answered+=s.recv(4096)[20]==33\n \
+     s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.settimeout(2); spi=os.urandom(8)\n \
+     def ask(first,body):\n  \
+      head=spi+bytes(8)+struct.pack('>BBBBII',first,0x20,34,8,0,28+len(body))\n  \
+      s.sendto(bytes(4)+head+body,(sys.argv[1],4500)); return s.recv(4096)[4:]\n \
+     try:\n  \
+      answer=ask(33,body)\n  \
+      if answer[16]==41: answer=ask(41,bytes([33])+answer[29:]+body)\n  \
+      answered+=answer[16]==33\n \
      except TimeoutError: pass\n\
     print(answered)\n";
 

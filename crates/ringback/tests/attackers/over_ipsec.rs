@@ -102,8 +102,8 @@ async fn whoever_takes_ikes_place_where_tls_is_permitted_gets_nothing_but_tls() 
         scene.assert_served(access).await?;
     }
     ensure!(scene.field.process("thief").count("initiating an IKE_SA") != 0, "nobody came to it");
-    let up = scene.field.process("thief").count("established between");
-    ensure!(up == 0, "{}", scene.field.process("thief").words());
+    let up = scene.field.process("private").count("established between");
+    ensure!(up == 0, "{}", scene.field.process("private").words());
     let heard = scene.field.process("public").events("a dial-back has said hello");
     ensure!(heard.len() == 3 && heard.iter().all(|it| it["protocol"] == "Tls"), "{heard:?}");
 
