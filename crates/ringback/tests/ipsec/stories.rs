@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
+use ringback_lab::addresses;
 
 use crate::charon::{ask_for, known};
 use crate::field::Wishes;
@@ -136,4 +137,22 @@ async fn credentials_that_are_loaded_anew_disturb_no_session() -> Result<()> {
         assert_eq!(own.list("keys").len(), 1, "{role}: its own key");
     }
     all_is_forgotten(&field).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bare_service_is_no_concern_of_the_operators_where_there_is_no_tls_to_go_past()
+-> Result<()> {
+    let Some(mut field) = with_web(Wishes::default()).await? else { return Ok(()) };
+    field.edit("public.toml", "http = true", "bare = true")?;
+    field.edit("private.toml", "tunnel = \"ipsec\"", "bare = true\ntunnel = \"ipsec\"")?;
+    for role in ["private", "public"] {
+        field.hang_up(role)?;
+        field.process(role).says("\"message\":\"reloaded").await?;
+    }
+    let by = format!("socks5h://{}:1080", addresses::PUBLIC);
+    let page = field.curl(&["--proxy", &by, &url()]).await?;
+    assert!(page.contains("5.4 mmol/l"), "{page}");
+    field.process("public").says("client spliced").await?;
+    assert_eq!(field.process("public").count("RB-BARE"), 0, "bare in both files");
+    Ok(())
 }
