@@ -139,6 +139,12 @@ pub enum Event {
         /// The ring.
         ring: RingId,
     },
+    /// A ring's signal was not sent, since there was no room to await its dial-back. Nobody but the ring is
+    /// concerned: the next one may find room.
+    NoRoom {
+        /// The ring.
+        ring: RingId,
+    },
     /// A budget denies a ring by a route or by a client: its signal has not left. Told at once.
     RingDenied {
         /// The ring.
@@ -466,6 +472,12 @@ impl Switchboard {
                     return self.probes.failed(ring, &mut self.ledger);
                 };
                 self.at(id, now, |line, ledger| line.no_tunnel(ring, ledger));
+            }
+            Event::NoRoom { ring } => {
+                let Some(&id) = self.ledger.rings.get(&ring) else {
+                    return self.probes.failed(ring, &mut self.ledger);
+                };
+                self.at(id, now, |line, ledger| line.no_room(ring, now, ledger));
             }
             Event::RingDenied { ring, budget, wait } => {
                 let Some(&id) = self.ledger.rings.get(&ring) else { return };

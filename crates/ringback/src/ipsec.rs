@@ -3,10 +3,11 @@
 //! What is loaded for a session is there before its signal leaves, or before it is dialed for, and is
 //! unloaded when the last that holds on to it is dropped. Whether a session may be had is not asked
 //! here. `ipsec/program.rs` runs the daemon, `ipsec/daemon.rs` watches over it, `ipsec/session.rs` has what
-//! is said to it, and `tunnel/ipsec.rs` the octets.
+//! is said to it, `ipsec/places.rs` who has how much of it, and `tunnel/ipsec.rs` the octets.
 
 mod daemon;
 mod paths;
+mod places;
 mod program;
 mod session;
 mod vici;
@@ -23,17 +24,18 @@ use ringback_proto::ipsec::{End, INNER_PORT};
 use ringback_proto::switchboard::PublicKey;
 use socket2::{Domain, Socket, Type};
 use thiserror::Error;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Charon, IpsecConfig};
-use crate::limits::{IKE_AT_ONCE, INNER_DIAL_PATIENCE, IPSEC_SESSIONS};
+use crate::limits::{IKE_AT_ONCE, INNER_BACKLOG, INNER_DIAL_PATIENCE};
 use crate::tunnel::Identity;
 use crate::tunnel::ipsec::IpsecTunnel;
 
+pub(crate) use places::Holder;
 pub(crate) use session::Lease;
 
 pub(crate) use daemon::examine;
@@ -54,6 +56,12 @@ pub enum Fault {
     /// It could not be started.
     #[error("cannot start {0}")]
     Start(PathBuf, #[source] io::Error),
+    /// Somebody else has its port.
+    #[error(
+        "UDP port 4500 is taken: end what holds it (the system's own strongSwan?), or name its control \
+         socket by `vici`"
+    )]
+    Taken(#[source] io::Error),
     /// It does not begin to listen.
     #[error(
         "charon does not listen: it needs CAP_NET_ADMIN, /dev/net/tun (or esp = \"kernel\") and, at a \
@@ -85,7 +93,7 @@ pub enum Fault {
         /// Why not, in its words.
         said: String,
     },
-    /// The limit on sessions is met.
+    /// A limit on sessions is met: the terminal's, its tenant's, or that of all.
     #[error("too many sessions at once")]
     Full,
     /// No association came up in time.
@@ -113,7 +121,7 @@ struct House {
     /// Where our own addresses come from.
     own: Vec<Ipv6Addr>,
     running: watch::Receiver<Option<Running>>,
-    room: Arc<Semaphore>,
+    places: Arc<places::Places>,
     turns: Semaphore,
     /// What is loaded, by its connection's name.
     live: Mutex<BTreeMap<String, session::Loaded>>,
@@ -164,7 +172,7 @@ impl Ipsec {
             sealed_off,
             own,
             running: known,
-            room: Arc::new(Semaphore::new(IPSEC_SESSIONS)),
+            places: Arc::new(places::Places::new()),
             turns: Semaphore::new(IKE_AT_ONCE),
             live: Mutex::default(),
             loading: tokio::sync::Mutex::default(),
@@ -180,22 +188,32 @@ impl Ipsec {
         self.0.running.borrow().is_some()
     }
 
+    /// Gives so many tenants their shares.
+    pub fn divide_among(&self, tenants: usize) {
+        self.0.places.divide_among(tenants);
+    }
+
     /// As the public proxy: lets the private proxy of that key in, for the session of those keys.
-    pub async fn expect(&self, keys: &SessionKeys, private: &PublicKey) -> Result<Awaited, Fault> {
-        let lease = Lease::load(&self.0, keys, private, None).await?;
+    pub(crate) async fn expect(
+        &self,
+        keys: &SessionKeys,
+        private: &PublicKey,
+        holder: Holder,
+    ) -> Result<Awaited, Fault> {
+        let lease = Lease::load(&self.0, keys, (private, None), holder).await?;
         let listener = listen((lease.inner().public, INNER_PORT).into()).map_err(Fault::Inside)?;
         Ok(Awaited { lease, listener })
     }
 
     /// As the private proxy: sets an association up with the public proxy of that key, at that address,
     /// and connects inside.
-    pub async fn dial(
+    pub(crate) async fn dial(
         &self,
         keys: &SessionKeys,
-        public: &PublicKey,
-        address: SocketAddr,
+        (public, address): (&PublicKey, SocketAddr),
+        holder: Holder,
     ) -> Result<IpsecTunnel, Fault> {
-        let lease = Lease::load(&self.0, keys, public, Some(address.ip())).await?;
+        let lease = Lease::load(&self.0, keys, (public, Some(address.ip())), holder).await?;
         lease.initiate().await?;
         let inner = lease.inner();
         let connected = async {
@@ -214,22 +232,13 @@ impl Ipsec {
 }
 
 impl Awaited {
-    /// The next connection from inside the session's own association. Any other is turned away, and
-    /// costs the session nothing.
-    pub async fn accept(&self) -> Result<IpsecTunnel, Fault> {
+    /// The next connection between the session's inner addresses; whether it comes from inside its own
+    /// association is still to be asked. Any other is turned away, and costs the session nothing.
+    pub(crate) async fn accept(&self) -> Result<Arrival, Fault> {
         loop {
             let (stream, from) = self.listener.accept().await.map_err(Fault::Inside)?;
-            if from.ip() != self.lease.inner().private {
-                continue;
-            }
-            let cut = self.lease.watch();
-            match self.lease.association().await {
-                Ok(association) => {
-                    let (peer, lease) = (association.private, self.lease.clone());
-                    return Ok(IpsecTunnel::new(stream, association, peer, (lease, cut)));
-                }
-                Err(Fault::Stranger) => {}
-                Err(fault) => return Err(fault),
+            if from.ip() == self.lease.inner().private {
+                return Ok(Arrival { stream, lease: self.lease.clone() });
             }
         }
     }
@@ -240,14 +249,39 @@ impl Awaited {
     }
 }
 
+/// A connection to an awaited session's inner address.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    stream: TcpStream,
+    lease: Arc<Lease>,
+}
+
+impl Arrival {
+    /// The tunnel that it is, if the session's association is there.
+    pub(crate) async fn enter(self) -> Result<IpsecTunnel, Fault> {
+        let Self { stream, lease } = self;
+        // Watched before it is looked at: it cannot end unnoticed.
+        let cut = lease.watch();
+        let association = lease.association().await?;
+        Ok(IpsecTunnel::new(stream, association, association.private, (lease, cut)))
+    }
+}
+
 /// One session's own listener: nobody else connects to its address.
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::IPV6, Type::STREAM, None)?;
     socket.set_only_v6(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(1)?;
+    socket.listen(INNER_BACKLOG)?;
     TcpListener::from_std(socket.into())
+}
+
+impl Fault {
+    /// By which name the operator looks it up.
+    pub fn code(&self) -> &'static str {
+        if matches!(self, Self::Taken(_)) { "RB-IPSEC-PORT" } else { "RB-IPSEC" }
+    }
 }
 
 impl House {

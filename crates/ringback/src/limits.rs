@@ -319,16 +319,37 @@ pub const OWN_BEARER_END: Duration = Duration::from_secs(5);
 
 // IPsec.
 
-/// Sessions that one proxy has at its daemon, those included that it awaits; the newest is refused.
+/// Sessions that one proxy has at its daemon, those included that it awaits; the newest ring finds no
+/// place. One of several tenants has a share of them, as of the switchboard.
 pub const IPSEC_SESSIONS: usize = 256;
+/// The same of one terminal.
+pub const IPSEC_SESSIONS_PER_TERMINAL: usize = 64;
+/// Connections inside one session's association that are heard at once; the oldest is closed.
+pub const INNER_HELLOS: usize = 4;
+/// Those that the kernel keeps until they are; it drops the newest.
+pub const INNER_BACKLOG: i32 = 4;
 /// How long the daemon may take to begin to listen; then it is ended and started again.
 pub const CHARON_START: Duration = Duration::from_secs(5);
 /// How often it is looked whether it does.
 pub const CHARON_LOOK: Duration = Duration::from_millis(10);
+/// How often it is looked whether UDP port 4500 has become free, until the same time is over.
+pub const PORT_LOOK: Duration = Duration::from_millis(100);
+/// How often the daemon is asked whether an association is still there when it does not say; then the
+/// association's tunnel is cut.
+pub const ASSOCIATION_LOOKS: usize = 3;
+/// How long to wait before it is asked again.
+pub const ASSOCIATION_LOOK_AGAIN: Duration = Duration::from_millis(300);
+/// How often it is looked what the daemon has of sessions that are over. What is found twice in a row goes.
+pub const IPSEC_SWEEP: Duration = Duration::from_secs(10);
+/// How much of that goes at once; the rest waits for the next look.
+pub const IPSEC_SWEPT: usize = 64;
 /// How long a daemon that has ended, or cannot be reached, is left alone before the next try.
 pub const CHARON_PAUSE: Duration = Duration::from_secs(3);
 /// How long the daemon may take to end; then it is left to its keeper.
 pub const CHARON_FAREWELL: Duration = Duration::from_secs(3);
+/// How soon a connection to the daemon is tried again that its kernel had no place for, within the same
+/// patience.
+pub const VICI_AGAIN: Duration = Duration::from_millis(5);
 /// How long the daemon may take for what needs no network; then the session is refused.
 pub const VICI_PATIENCE: Duration = Duration::from_secs(3);
 /// How long all that a session needs at the daemon may take to be loaded, the wait for its turn included;
@@ -360,7 +381,7 @@ pub const IKE_SILENCE_SECONDS: u64 = 5;
 /// How long an association may take to be ended in order; then it is ended by force.
 pub const IKE_FAREWELL: Duration = Duration::from_secs(1);
 /// Sessions after which the daemon's credentials are loaded anew: it never forgets a public key by itself.
-pub const IPSEC_RENEWAL: usize = 1_024;
+pub const IPSEC_RENEWAL: usize = 128;
 /// How much longer than its signal a session is awaited: as long as a dial that began in time may take.
 pub const IPSEC_GRACE: Duration = Duration::from_secs(15);
 

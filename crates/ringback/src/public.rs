@@ -3,7 +3,7 @@
 //! It decides nothing itself: what happens is told to the switchboard, and what the switchboard
 //! commands is done. Nothing here waits: whatever takes time is a task that reports back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use ringback_proto::hello::{Answer, Caller, SessionId, ToPrivate};
 use ringback_proto::ipsec::End;
 use ringback_proto::refusal::Refusal;
 use ringback_proto::switchboard::{
-    ClientId, Command, Event, Paired, RingId, Room, Switchboard, TunnelId,
+    ClientId, Command, Event, Paired, RingId, Switchboard, TunnelId,
 };
 use ringback_proto::terminal::Callee;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -25,7 +25,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
-use crate::config::{Access, BudgetConfig, Config, Directory, ListedTerminal, PublicConfig};
+use crate::config::{Access, Config, Directory, ListedTerminal, PublicConfig};
 use crate::control::server::{self as control, Desk as ControlDesk, Wish};
 use crate::gate::{self, Gate};
 use crate::ipsec::Ipsec;
@@ -52,6 +52,7 @@ mod lobby;
 mod proving;
 mod purse;
 mod rings;
+mod room;
 #[cfg(feature = "quic")]
 mod streams;
 mod trying;
@@ -242,11 +243,9 @@ pub async fn run(
     });
     let (raw_ports, zone) = listeners.open(&house, files);
     let mut changing = Changing::new(config.keyring, config.ratchet);
-    let mut switchboard = Switchboard::new();
-    switchboard.make_room(room(&config.directory, &config.budget, files.clients));
-    let role = Role {
+    let mut role = Role {
         fixed,
-        switchboard,
+        switchboard: Switchboard::new(),
         sequences,
         purse,
         by_kid: changing.by_kid(&BTreeMap::new(), &config.directory, clock::now()).0,
@@ -265,6 +264,7 @@ pub async fn run(
         told,
         house: house.clone(),
     };
+    role.make_room(&config.directory, &config.budget);
     info!(role = "public", terminals = config.directory.terminals().count(), "ready");
     // A task, and not what the runtime itself runs: that is woken by a system call each time.
     let runs = tasks.spawn(async move { role.run(&mut reload, &stop).await });
@@ -276,12 +276,6 @@ pub async fn run(
     }
     workers.end().await;
     Ok(())
-}
-
-/// How much of the switchboard one source and one tenant may hold; a tunnel for each client.
-fn room(directory: &Directory, budget: &BudgetConfig, tunnels: usize) -> Room {
-    let tenants: BTreeSet<_> = directory.terminals().map(|it| it.terminal.tenant).collect();
-    Room { tunnels, ..Room::among(tenants.len(), budget.waiting_per_source) }
 }
 
 /// What a service asks of its clients.
@@ -378,7 +372,7 @@ impl Role {
             return false;
         }
         self.purse.follow(config.budget.rules.clone());
-        self.switchboard.make_room(room(&config.directory, &config.budget, self.tunnels_kept));
+        self.make_room(&config.directory, &config.budget);
         let before = self.rekey(&config.directory);
         if let (Some(zone), Some(responder)) = (&self.zone, &config.responder) {
             zone.send_replace(responder.zone.clone());

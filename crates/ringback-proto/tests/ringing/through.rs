@@ -2,7 +2,7 @@
 
 use ringback_proto::access_request::{Protocol, TunnelType};
 use ringback_proto::hello::Outcome;
-use ringback_proto::switchboard::{Event, RingId};
+use ringback_proto::switchboard::{Event, Progress, RingId};
 
 use crate::story::{Story, lingering};
 
@@ -100,6 +100,41 @@ fn a_ring_whose_dial_back_cannot_be_awaited_is_a_refusal_for_all_who_want_it() {
     assert_eq!(told, ["unawait 1", "cancel 1", refused[0], refused[1]]);
     assert_eq!(story.until(400), NOTHING);
     assert_eq!(story.event(Event::NoTunnel { ring: RingId(1) }), NOTHING, "things cross");
+}
+
+#[test]
+fn a_ring_that_there_is_no_room_to_await_concerns_nobody_else() {
+    let mut story = wanting(TunnelType::Ipsec);
+    story.arrives_for(2, 1);
+    assert_eq!(story.event(Event::NoRoom { ring: RingId(1) }), ["unawait 1"]);
+    assert_eq!(story.until(3), ["2: ring 2 by route 0 #1 for 1"], "it is tried again");
+    assert_eq!(story.event(Event::NoRoom { ring: RingId(1) }), NOTHING, "things cross");
+
+    // What has left before is answered, though there is no room for what follows.
+    let mut story = wanting(TunnelType::Ipsec);
+    story.arrives_for(2, 1);
+    story.event(Event::RingProgressed { ring: RingId(1), progress: Progress::Submitted });
+    assert_eq!(story.until(9), ["8: ring 2 by route 0 #2 for 1"]);
+    for ring in 2..8 {
+        let told = story.event(Event::NoRoom { ring: RingId(ring) });
+        assert!(!told.iter().any(|it| it.starts_with("refuse")), "{told:?}");
+        story.until(9 + 3 * ring);
+    }
+    story.protocol = Protocol::Ipsec;
+    let told = story.dials(10, 1, Outcome::Connected);
+    assert!(told.iter().any(|it| it == "accept 10"), "{told:?}");
+}
+
+#[test]
+fn whoever_never_finds_room_has_come_at_a_busy_time_and_no_bearer_is_to_blame() {
+    let mut story = wanting(TunnelType::Ipsec);
+    let mut told = Vec::new();
+    for ring in 1..20 {
+        told.extend(story.event(Event::NoRoom { ring: RingId(ring) }));
+        told.extend(story.until(3 * ring));
+    }
+    assert_eq!(told.last().unwrap(), "refuse 1 RB-BUSY", "{told:?}");
+    assert!(!told.iter().any(|it| it.contains("sinks")), "{told:?}");
 }
 
 #[test]

@@ -1,11 +1,14 @@
-//! Watches over the daemon: starts it, prepares it, hears what ends at it, and starts it again.
+//! Watches over the daemon: starts it, prepares it, hears what ends at it, sweeps it, and starts it again.
 //!
 //! When it ends every association ends, and every tunnel is cut at once.
 
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
 
-use ringback_proto::ipsec::End;
+use ringback_proto::ipsec::{End, IKE_PORT};
 use ringback_proto::vici::Message;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -18,7 +21,8 @@ use super::vici::Vici;
 use super::{Fault, House, Running, paths};
 use crate::config::{Charon, IpsecConfig};
 use crate::limits::{
-    CHARON_LOOK, CHARON_PAUSE, CHARON_PULSE, CHARON_PULSE_PATIENCE, CHARON_START, IPSEC_SESSIONS,
+    ASSOCIATION_LOOK_AGAIN, ASSOCIATION_LOOKS, CHARON_LOOK, CHARON_PAUSE, CHARON_PULSE,
+    CHARON_PULSE_PATIENCE, CHARON_START, IPSEC_SWEEP, IPSEC_SWEPT, PORT_LOOK,
 };
 
 /// Has a daemon there until the role stops and the last session has ended.
@@ -41,8 +45,9 @@ pub(super) async fn look_after(
         }
         // One that cannot be had is told once, and not every few seconds.
         if up_before || !told {
+            let code = fault.code();
             let fault = anyhow::Error::from(fault);
-            error!(fault = %format!("{fault:#}"), "RB-IPSEC: no IPsec; it is tried again");
+            error!(fault = %format!("{fault:#}"), "{code}: no IPsec; it is tried again");
             told = true;
         }
         tokio::select! {
@@ -65,6 +70,9 @@ async fn live(
     }
     for network in &house.own {
         paths::sweep(*network).await?;
+    }
+    if let (Charon::Own(_), End::Public) = (&config.charon, house.end) {
+        port_is_free().await?;
     }
     let mut program = match &config.charon {
         Charon::Own(own) => Some(Program::start(own, house.end, &config.state)?),
@@ -91,6 +99,7 @@ async fn live(
         tokio::select! {
             heard = heard => heard,
             fault = falls_silent(&socket) => Err(fault),
+            never = sweeps(house, &socket) => match never {},
         }
     };
     let ended = tokio::select! {
@@ -115,8 +124,63 @@ async fn live(
 /// The role has stopped, and every session has ended.
 async fn over(house: &House, stop: &CancellationToken) {
     stop.cancelled().await;
-    let all = u32::try_from(IPSEC_SESSIONS).unwrap_or(u32::MAX);
-    let _all = house.room.acquire_many(all).await;
+    house.places.all_free().await;
+}
+
+/// Waits for the port that our daemon is to have: it would say nothing of it if somebody else had it. One
+/// that was killed a moment ago may.
+async fn port_is_free() -> Result<(), Fault> {
+    let everywhere =
+        [(Ipv4Addr::UNSPECIFIED, IKE_PORT).into(), (Ipv6Addr::UNSPECIFIED, IKE_PORT).into()];
+    let taken = || {
+        let tried = everywhere.into_iter().map(|it: SocketAddr| UdpSocket::bind(it));
+        // Where there is no IPv6 nobody has its port either.
+        tried.filter_map(Result::err).find(|it| it.kind() == std::io::ErrorKind::AddrInUse)
+    };
+    let free = async {
+        while taken().is_some() {
+            sleep(PORT_LOOK).await;
+        }
+    };
+    if timeout(CHARON_START, free).await.is_err()
+        && let Some(fault) = taken()
+    {
+        return Err(Fault::Taken(fault));
+    }
+    Ok(())
+}
+
+/// Sweeps away again and again what the daemon has and no session that lives: what could not be unloaded
+/// in time, or what somebody else has left there by our names.
+async fn sweeps(house: &House, socket: &Path) -> Infallible {
+    let mut suspects = BTreeSet::new();
+    loop {
+        sleep(IPSEC_SWEEP).await;
+        match sweep(house, socket, &suspects).await {
+            Ok(orphans) => suspects = orphans,
+            Err(fault) => debug!(%fault, "not swept"),
+        }
+    }
+}
+
+/// Sweeps those away that have been suspects: any other may just be unloaded. Hands back the next ones.
+async fn sweep(
+    house: &House,
+    socket: &Path,
+    suspects: &BTreeSet<String>,
+) -> Result<BTreeSet<String>, Fault> {
+    let found = {
+        // What is loaded meanwhile lives a moment later.
+        let _turn = house.loading.lock().await;
+        let found = left_behind(&mut Vici::connect(socket).await?).await?;
+        let live = house.live();
+        found.into_iter().filter(|it| !live.contains_key(it)).collect::<BTreeSet<_>>()
+    };
+    for name in found.intersection(suspects).take(IPSEC_SWEPT) {
+        info!(connection = name, "swept: no session has it");
+        unload(house, socket, name).await?;
+    }
+    Ok(found)
 }
 
 /// Asks the daemon again and again whether it answers, until it does not: one that hangs keeps its socket.
@@ -209,14 +273,28 @@ async fn look_at(house: Arc<House>, socket: std::path::PathBuf, event: Message) 
     }
 }
 
+/// Whether an association is there, as far as the daemon can be made to say.
 async fn is_there(socket: &Path, name: &str) -> bool {
-    let Ok(mut vici) = Vici::connect(socket).await else { return false };
+    for _ in 0..ASSOCIATION_LOOKS {
+        match is_in_place(socket, name).await {
+            Ok(is_there) => return is_there,
+            Err(fault) => {
+                debug!(%fault, connection = name, "the daemon does not say what is there")
+            }
+        }
+        sleep(ASSOCIATION_LOOK_AGAIN).await;
+    }
+    false
+}
+
+async fn is_in_place(socket: &Path, name: &str) -> Result<bool, Fault> {
+    let mut vici = Vici::connect(socket).await?;
     let in_place = |it: &Message| {
         let children = it.section("child-sas");
         let mut children = children.into_iter().flat_map(Message::sections);
         children.any(|(_, child)| child.text("state") == Some("INSTALLED"))
     };
-    list(&mut vici, name).await.is_ok_and(|found| found.iter().any(in_place))
+    Ok(list(&mut vici, name).await?.iter().any(in_place))
 }
 
 /// Runs the daemon for a moment, or asks the one that runs, which version it has and what it lacks.
@@ -251,4 +329,58 @@ pub(crate) async fn examine(config: &IpsecConfig, end: End, runs: bool) -> Resul
         program.end().await;
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use ringback_proto::vici::Packet;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    const NAME: &str = "ringback-0123456789abcdef";
+
+    /// A daemon that breaks so many connections off, then says what is there.
+    async fn say(daemon: UnixListener, broken: usize, state: &str) {
+        for _ in 0..broken {
+            drop(daemon.accept().await.expect("somebody asks"));
+        }
+        let (mut stream, _) = daemon.accept().await.expect("somebody asks");
+        let child = Message::default().with("state", state);
+        let children = Message::default().with_section("tunnel-1", child);
+        let association = Message::default().with_section("child-sas", children);
+        let message = Message::default().with_section(NAME, association);
+        let listed = Packet::Event { name: "list-sa".to_owned(), message };
+        for (answer, last) in [
+            (Packet::Confirmed, true),
+            (listed, false),
+            (Packet::Response(Message::default()), true),
+        ] {
+            stream.write_all(&answer.encode().expect("short")).await.expect("somebody reads");
+            if last {
+                // What was asked is known.
+                let _ = stream.read(&mut [0; 512]).await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_association_is_given_up_when_it_is_gone_and_not_when_the_daemon_stumbles() {
+        for (broken, state, there) in [
+            (0, "INSTALLED", true),
+            (ASSOCIATION_LOOKS - 1, "INSTALLED", true),
+            (ASSOCIATION_LOOKS - 1, "DELETED", false),
+            (ASSOCIATION_LOOKS, "INSTALLED", false),
+        ] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let socket = folder.path().join("charon.vici");
+            let daemon = UnixListener::bind(&socket).expect("a socket");
+            let found = tokio::select! {
+                found = is_there(&socket, NAME) => found,
+                () = async { say(daemon, broken, state).await; std::future::pending().await } => false,
+            };
+            assert_eq!(found, there, "{broken} broken off, {state}");
+        }
+    }
 }

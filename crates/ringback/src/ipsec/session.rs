@@ -12,12 +12,12 @@ use ringback_proto::access_request::SessionKeys;
 use ringback_proto::ipsec::{Association, CONNECTION_PREFIX, End, IKE_PORT, Inner, Names, network};
 use ringback_proto::switchboard::PublicKey;
 use ringback_proto::vici::Message;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
+use super::places::{Holder, Place};
 use super::vici::Vici;
 use super::{Fault, House, Running, paths};
 use crate::limits::{
@@ -52,7 +52,7 @@ pub(crate) struct Lease {
     inner: Inner,
     peer: PublicKey,
     /// Handed on to whoever unloads.
-    place: Option<OwnedSemaphorePermit>,
+    place: Option<Place>,
 }
 
 impl Lease {
@@ -60,21 +60,21 @@ impl Lease {
     pub(super) async fn load(
         house: &Arc<House>,
         keys: &SessionKeys,
-        peer: &PublicKey,
-        dialed: Option<IpAddr>,
+        peer: (&PublicKey, Option<IpAddr>),
+        holder: Holder,
     ) -> Result<Arc<Self>, Fault> {
-        let loaded = timeout(IPSEC_LOAD_PATIENCE, Self::load_in_turn(house, keys, peer, dialed));
+        let loaded = timeout(IPSEC_LOAD_PATIENCE, Self::load_in_turn(house, keys, peer, holder));
         loaded.await.map_err(|_| Fault::Deaf)?
     }
 
     async fn load_in_turn(
         house: &Arc<House>,
         keys: &SessionKeys,
-        peer: &PublicKey,
-        dialed: Option<IpAddr>,
+        (peer, dialed): (&PublicKey, Option<IpAddr>),
+        holder: Holder,
     ) -> Result<Arc<Self>, Fault> {
         let running = house.running()?;
-        let place = house.room.clone().try_acquire_owned().map_err(|_| Fault::Full)?;
+        let place = house.places.take(holder)?;
         let own = house.identity.public_key();
         let public = if house.end == End::Public { own } else { peer };
         let (names, inner) = (Names::of(&keys.sid), Inner::of(keys, public));
@@ -110,13 +110,12 @@ impl Lease {
         self.running.gone.cancelled().await;
     }
 
-    /// Cancelled when the association, or the daemon, has ended from now on.
+    /// Cancelled when the association, or the daemon, has ended from now on: the same for all who watch.
     pub(super) fn watch(&self) -> CancellationToken {
-        let cut = self.running.gone.child_token();
-        if let Some(loaded) = self.house.live().get_mut(&self.names.connection) {
-            loaded.cut = Some(cut.clone());
-        }
-        cut
+        let cut = || self.running.gone.child_token();
+        let mut live = self.house.live();
+        let Some(loaded) = live.get_mut(&self.names.connection) else { return cut() };
+        loaded.cut.get_or_insert_with(cut).clone()
     }
 
     /// Whoever waits for all to be over.

@@ -8,11 +8,11 @@ use std::path::Path;
 use ringback_proto::vici::{Message, Packet};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use zeroize::Zeroizing;
 
 use super::Fault;
-use crate::limits::{VICI_PATIENCE, VICI_READ_OCTETS};
+use crate::limits::{VICI_AGAIN, VICI_PATIENCE, VICI_READ_OCTETS};
 
 /// One connection.
 #[derive(Debug)]
@@ -22,9 +22,20 @@ pub(super) struct Vici {
 }
 
 impl Vici {
-    /// Connects to a daemon's socket.
+    /// Connects to a daemon's socket. Its kernel keeps few connections for it until it takes them: while
+    /// there are as many, one more is tried again.
     pub(super) async fn connect(socket: &Path) -> Result<Self, Fault> {
-        let connected = timeout(VICI_PATIENCE, UnixStream::connect(socket)).await;
+        let connected = async {
+            loop {
+                match UnixStream::connect(socket).await {
+                    Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => {
+                        sleep(VICI_AGAIN).await
+                    }
+                    connected => return connected,
+                }
+            }
+        };
+        let connected = timeout(VICI_PATIENCE, connected).await;
         let stream = connected.map_err(|_| Fault::Deaf)?.map_err(Fault::Socket)?;
         Ok(Self { stream, heard: Zeroizing::default() })
     }
@@ -117,4 +128,46 @@ fn unexpected(what: &str, packet: &Packet) -> Fault {
         | Packet::Event { .. } => "it answers something else",
     };
     Fault::Undone { what: what.to_owned(), said: said.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener as Listener;
+
+    use socket2::{Domain, SockAddr, Socket, Type};
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_comes_when_the_daemon_is_busy_waits_for_its_turn() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("charon.vici");
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        socket.bind(&SockAddr::unix(&path).unwrap()).unwrap();
+        socket.listen(0).unwrap();
+        let mut busy = Vec::new();
+        while let Ok(stream) = connect_now(&path) {
+            busy.push(stream);
+        }
+        let mut waiting = JoinSet::new();
+        waiting.spawn({
+            let path = path.clone();
+            async move { Vici::connect(&path).await.map(drop) }
+        });
+        tokio::task::yield_now().await;
+        // Takes no more than are there: a test that has failed would wait forever.
+        let daemon = Listener::from(std::os::fd::OwnedFd::from(socket));
+        let taken: Vec<_> = busy.iter().map(|_| daemon.accept().unwrap()).collect();
+        waiting.join_next().await.unwrap().unwrap().expect("there is room for it");
+        drop(taken);
+    }
+
+    /// Without waiting.
+    fn connect_now(path: &Path) -> io::Result<Socket> {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.connect(&SockAddr::unix(path)?)?;
+        Ok(socket)
+    }
 }

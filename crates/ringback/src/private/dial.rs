@@ -137,15 +137,23 @@ async fn reach(
     let tunnel = verified.tunnel();
     if tunnel.permits(Protocol::Ipsec) {
         let dialed = match &house.ipsec {
-            Some(ipsec) => ipsec.dial(verified.keys(), &proxy.public_key, address).await,
+            Some(ipsec) => {
+                let holder = (verified.kid(), None);
+                ipsec.dial(verified.keys(), (&proxy.public_key, address), holder).await
+            }
             None => Err(Fault::Down),
         };
         match dialed {
             Ok(tunnel) => return Ok((Talk::new(tunnel.into()), None)),
             Err(fault) => {
+                let is_full = matches!(fault, Fault::Full);
                 let fault = format!("{:#}", anyhow::Error::from(fault));
                 let instead = if tunnel.permits(Protocol::Tls) { "TLS instead" } else { "refused" };
                 warn!(public_proxy = proxy.name, fault, instead, "RB-IPSEC: no IPsec tunnel");
+                // The next signal may find room: others who wait at the public proxy need not hear of it.
+                if is_full && !tunnel.permits(Protocol::Tls) {
+                    return Err(DialOutcome::Unreachable);
+                }
             }
         }
     }

@@ -4,14 +4,16 @@
 //! is the switchboard's to say. Nothing is heard here but what comes from inside the session's own
 //! association.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ringback_proto::access_request::{Protocol, SessionKeys, Sid, TunnelType};
 use ringback_proto::door::Errand;
 use ringback_proto::hello::ToPrivate;
-use ringback_proto::switchboard::{ClientId, Event, PublicKey, RingId, TunnelId};
+use ringback_proto::switchboard::{ClientId, Event, RingId, TunnelId};
 use tokio::sync::oneshot;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -20,8 +22,9 @@ use super::purse::Paid;
 use super::tunnels::{self, Greeting};
 use super::{Happening, House, Order, Role};
 use crate::clock;
-use crate::ipsec::{Awaited, Ipsec};
-use crate::limits::{HELLO_PATIENCE, IPSEC_GRACE};
+use crate::config::ListedTerminal;
+use crate::ipsec::{Arrival, Awaited, Fault, Ipsec};
+use crate::limits::{HELLO_PATIENCE, INNER_HELLOS, IPSEC_GRACE};
 
 /// Told once the daemon awaits a session; dropped if it cannot.
 pub(super) type Ready = oneshot::Receiver<()>;
@@ -56,7 +59,7 @@ impl Role {
         &mut self,
         (ring, for_client): (RingId, bool),
         through: TunnelType,
-        (keys, private_proxy): (&SessionKeys, &PublicKey),
+        (keys, listed): (&SessionKeys, &ListedTerminal),
         ttl_seconds: u16,
     ) -> Option<Ready> {
         if !through.permits(Protocol::Ipsec) {
@@ -70,10 +73,11 @@ impl Role {
             self.awaited.insert(ring, over.clone().drop_guard());
         }
         let sid = keys.sid;
-        let (house, keys, private_proxy) = (self.house.clone(), keys.clone(), *private_proxy);
+        let (house, keys, terminal) = (self.house.clone(), keys.clone(), listed.terminal.clone());
+        let holder = (listed.key.kid, Some(terminal.tenant));
         let worth = Duration::from_secs(ttl_seconds.into()) + IPSEC_GRACE;
         self.house.tasks.spawn(async move {
-            let awaited = ipsec.expect(&keys, &private_proxy).await;
+            let awaited = ipsec.expect(&keys, &terminal.private_proxy, holder).await;
             drop(keys);
             match awaited {
                 Ok(awaited) => {
@@ -86,7 +90,10 @@ impl Role {
                 }
                 Err(fault) => {
                     warn!(%fault, "RB-IPSEC: a session cannot be awaited, so nobody is rung");
-                    let _ = house.happenings.send(Happening::Told(Event::NoTunnel { ring })).await;
+                    // What is full now has room for the next ring a moment later.
+                    let full = matches!(fault, Fault::Full);
+                    let event = if full { Event::NoRoom { ring } } else { Event::NoTunnel { ring } };
+                    let _ = house.happenings.send(Happening::Told(event)).await;
                 }
             }
         });
@@ -145,21 +152,51 @@ async fn serve(
 }
 
 /// The first whole hello from inside the association that is for its own session. Nobody has that session's
-/// token who has not opened the signal: whatever else is said there ends no waiting.
+/// token who has not opened the signal: whatever else is said there, or is not said, holds nobody up.
 async fn greet(awaited: &Awaited, sid: Sid) -> Option<Greeting> {
+    let mut hearing = JoinSet::new();
+    let mut heard: VecDeque<AbortHandle> = VecDeque::new();
     loop {
-        let tunnel = match awaited.accept().await {
-            Ok(tunnel) => tunnel.into(),
-            Err(fault) => {
-                warn!(%fault, "RB-IPSEC: a session is awaited no more");
-                return None;
+        let greeting = tokio::select! {
+            arrival = awaited.accept() => {
+                let arrival = match arrival {
+                    Ok(arrival) => arrival,
+                    Err(fault) => {
+                        warn!(%fault, "RB-IPSEC: a session is awaited no more");
+                        return None;
+                    }
+                };
+                heard.retain(|it| !it.is_finished());
+                if INNER_HELLOS <= heard.len()
+                    && let Some(oldest) = heard.pop_front()
+                {
+                    oldest.abort();
+                }
+                heard.push_back(hearing.spawn(timeout(HELLO_PATIENCE, hear(arrival))));
+                continue;
             }
+            Some(greeting) = hearing.join_next() => greeting,
         };
-        match timeout(HELLO_PATIENCE, Greeting::hear(tunnel)).await {
-            Ok(Ok(greeting)) if greeting.sid() == sid => return Some(greeting),
-            Ok(Ok(_)) => debug!("no tunnel: a hello for another session"),
-            Ok(Err(fault)) => debug!(%fault, "no tunnel"),
+        // The oldest was told to stop.
+        let Ok(greeting) = greeting else { continue };
+        match greeting {
+            Ok(Some(greeting)) if greeting.sid() == sid => return Some(greeting),
+            Ok(Some(_)) => debug!("no tunnel: a hello for another session"),
+            Ok(None) => {}
             Err(_) => debug!("no tunnel: no whole hello in time"),
         }
     }
+}
+
+/// The hello that is said on one connection.
+async fn hear(arrival: Arrival) -> Option<Greeting> {
+    let tunnel = match arrival.enter().await {
+        Ok(tunnel) => tunnel,
+        Err(fault) => {
+            debug!(%fault, "no tunnel");
+            return None;
+        }
+    };
+    let heard = Greeting::hear(tunnel.into()).await;
+    heard.inspect_err(|fault| debug!(%fault, "no tunnel")).ok()
 }

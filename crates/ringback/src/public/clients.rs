@@ -11,6 +11,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use ringback_proto::access_request::Protocol as TunnelProtocol;
 use ringback_proto::door::Reply;
 use ringback_proto::gate::{Admitted, Level};
 use ringback_proto::hello::{Caller, SessionId};
@@ -129,7 +130,9 @@ async fn hold(house: Arc<House>, from: SocketAddr, guest: Box<Guest>, session: S
     let event = match waited {
         Waited::Joined { tunnel, framed, paired } => {
             let telling = telling(&house, &wish, from, &admitted, session);
-            if wish.service.bare && !framed.is_bare() {
+            // Over anything else there is nothing that a session could go past.
+            let by_tls = framed.protocol() == TunnelProtocol::Tls;
+            if wish.service.bare && by_tls && !framed.is_bare() {
                 let terminal = &wish.terminal.key.kid;
                 warn!(kid = %terminal, "RB-BARE: bare here and not at the private proxy: encrypted");
             }

@@ -186,8 +186,7 @@ impl Role {
         let paid = self.purse.pay(&charge)?;
         let wanted = (purpose, service, ttl_seconds);
         let (signal, keys) = self.seal(&terminal, &route.named, wanted, through)?;
-        let whose = (&keys, &terminal.terminal.private_proxy);
-        let ready = self.awaits((ring, false), through, whose, ttl_seconds);
+        let ready = self.awaits((ring, false), through, (&keys, &*terminal), ttl_seconds);
         self.switchboard.handle_event(Event::Sealed { ring, keys }, clock::now());
         if let Some(told) = &told {
             trying::tell_rung(told, &terminal, (place, service), ttl_seconds);

@@ -68,7 +68,7 @@ impl Role {
         let access = (Purpose::Access, wanted.service, ttl_seconds);
         let (signal, session_keys) = self.seal(&terminal, named, access, through)?;
         let id = session_keys.sid.signal_id();
-        let whose = (&session_keys, &terminal.terminal.private_proxy);
+        let whose = (&session_keys, &*terminal);
         let ready = self.awaits((wanted.ring, true), through, whose, ttl_seconds);
         let event = Event::Sealed { ring: wanted.ring, keys: session_keys };
         self.switchboard.handle_event(event, clock::now());

@@ -9,6 +9,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use ringback_proto::access_request::Protocol;
 use ringback_proto::frame::{self, BadFrame, END, ENDED_OCTETS, HEAD_OCTETS};
 use ringback_proto::limits::SESSION_FRAME_OCTETS;
 use rustix::net::SendFlags;
@@ -96,6 +97,11 @@ impl Framed {
     /// Whether the session's octets go past TLS.
     pub fn is_bare(&self) -> bool {
         self.bare
+    }
+
+    /// What the tunnel runs over.
+    pub fn protocol(&self) -> Protocol {
+        self.tunnel.protocol()
     }
 
     /// Cuts the tunnel: the other end sees an error, never an end.

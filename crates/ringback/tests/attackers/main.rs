@@ -11,7 +11,9 @@ mod field;
 
 mod dialing;
 mod flood;
+mod half_open;
 mod impostor;
+mod inside;
 mod inward;
 mod matrix;
 mod order;

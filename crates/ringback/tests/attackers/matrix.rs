@@ -6,6 +6,7 @@ use ringback::keys::{self, TerminalKeys};
 use ringback_lab::addresses;
 use ringback_proto::access_request::{AccessRequest, Purpose, SessionKeys, TunnelType};
 use ringback_proto::hello::HELLO_OCTETS;
+use ringback_proto::ipsec::IKE_PORT;
 use ringback_proto::secret::Secret;
 use ringback_proto::terminal::{CallNumber, Callee, ServiceId};
 
@@ -22,7 +23,19 @@ const GUESSES: usize = 20;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_gets_in_with_less_than_all_secrets_and_the_session_is_served() -> Result<()> {
-    let Some(mut scene) = Scene::set_up().await? else { return Ok(()) };
+    let Some(scene) = Scene::set_up().await? else { return Ok(()) };
+    assert_nobody_gets_in(scene).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_gets_in_with_less_by_blocking_ipsec_where_tls_is_permitted() -> Result<()> {
+    let Some(scene) = Scene::over("ipsec-or-tls").await? else { return Ok(()) };
+    scene.field.lab.gateway.block_udp(IKE_PORT).await?;
+    assert_nobody_gets_in(scene).await
+}
+
+/// Every thief's turn, at the public proxy's door.
+async fn assert_nobody_gets_in(mut scene: Scene) -> Result<()> {
     let tenant = second_tenant(&mut scene).await?;
 
     // The attack works if everything is right: without this the rest would show nothing.

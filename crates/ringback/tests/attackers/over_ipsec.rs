@@ -2,6 +2,7 @@
 //! who lacks one of three secrets. The session that they were after is served all the same.
 
 use anyhow::{Result, ensure};
+use ringback_proto::access_request::TunnelType;
 
 use crate::order::Dial;
 use crate::scene::Scene;
@@ -76,6 +77,45 @@ async fn nobody_gets_in_by_ike_with_less_than_all_secrets_and_the_session_is_ser
     // A session that was served is consumed: not even everything right opens it again.
     arm(&scene.field, &session, Loot { psk: Some(psk), ..right }).await?;
     ensure!(!initiates(&scene.field).await?, "let in: a consumed session");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_takes_ikes_place_where_tls_is_permitted_gets_nothing_but_tls() -> Result<()> {
+    let Some(mut scene) = Scene::over("ipsec-or-tls").await? else { return Ok(()) };
+    start(&mut scene.field).await?;
+    let made = ["key", "identity", "--out", "stranger"];
+    let made = scene.field.client(env!("CARGO_BIN_EXE_ringback"), &made).await?;
+    ensure!(made.status.success(), "{made:?}");
+    scene.field.lab.gateway.host.nft(HIJACK).await?;
+    for (number, (identity, knows)) in
+        [("stranger", true), ("private", true), ("public", false)].into_iter().enumerate()
+    {
+        let access = scene.access()?;
+        let signal = scene.overheard(number + 1).await?;
+        let (request, session) = scene.opened(&signal)?;
+        // What is sealed is what the table says, and nobody rewrites it.
+        ensure!(request.tunnel == TunnelType::IpsecOrTls, "{request:?}");
+        let psk = if knows { *session.psk.expose() } else { [7; 32] };
+        arm(&scene.field, &session, Loot { place: As::Public, identity, psk: Some(psk) }).await?;
+        scene.deliver(std::slice::from_ref(&signal)).await?;
+        scene.assert_served(access).await?;
+    }
+    ensure!(scene.field.process("thief").count("initiating an IKE_SA") != 0, "nobody came to it");
+    let up = scene.field.process("private").count("established between");
+    ensure!(up == 0, "{}", scene.field.process("private").words());
+    let heard = scene.field.process("public").events("a dial-back has said hello");
+    ensure!(heard.len() == 3 && heard.iter().all(|it| it["protocol"] == "Tls"), "{heard:?}");
+
+    // With the way free again IPsec is preferred, as before.
+    scene.field.lab.gateway.host.nft("delete table ip hijack").await?;
+    scene.field.lab.gateway.host.run(&["conntrack", "--delete", "--proto", "udp"]).await?;
+    let access = scene.access()?;
+    let signal = scene.overheard(4).await?;
+    scene.deliver(std::slice::from_ref(&signal)).await?;
+    scene.assert_served(access).await?;
+    let heard = scene.field.process("public").events("a dial-back has said hello");
+    ensure!(heard[3]["protocol"] == "Ipsec", "{heard:?}");
     Ok(())
 }
 

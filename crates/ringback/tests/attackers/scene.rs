@@ -38,12 +38,19 @@ impl Scene {
 
     /// The same, whose service is reached over IPsec only.
     pub(crate) async fn over_ipsec() -> Result<Option<Self>> {
+        Self::over("ipsec").await
+    }
+
+    /// The same, whose service is reached as both tables have it.
+    pub(crate) async fn over(tunnel: &str) -> Result<Option<Self>> {
         if !charon_is_there()? {
             return Ok(None);
         }
         let wishes = Wishes {
-            public_services: "id = 1\nport = 80\nhttp = true\ntunnel = \"ipsec\"".into(),
-            private_services: "id = 1\naddress = \"{terminal}:80\"\ntunnel = \"ipsec\"".into(),
+            public_services: format!("id = 1\nport = 80\nhttp = true\ntunnel = \"{tunnel}\""),
+            private_services: format!(
+                "id = 1\naddress = \"{{terminal}}:80\"\ntunnel = \"{tunnel}\""
+            ),
             private: "[ipsec]".into(),
             public: "[ipsec]".into(),
             ..Wishes::default()

@@ -102,6 +102,16 @@ pub(crate) async fn initiates(field: &Field) -> Result<bool> {
     Ok(said.contains("initiate completed successfully"))
 }
 
+/// The SPIs of what came up: the initiator's and the responder's.
+pub(crate) async fn spis(field: &Field) -> Result<([u8; 8], [u8; 8])> {
+    let said = swanctl(field, &["--list-sas"]).await?;
+    let spi = |end: &str| {
+        let word = said.split_whitespace().find_map(|it| it.split_once(end)).context("no SPI")?;
+        Ok::<_, anyhow::Error>(u64::from_str_radix(word.0, 16)?.to_be_bytes())
+    };
+    Ok((spi("_i").with_context(|| said.clone())?, spi("_r").with_context(|| said.clone())?))
+}
+
 /// Ends what it has.
 pub(crate) async fn terminate(field: &Field) -> Result<()> {
     swanctl(field, &["--terminate", "--ike", "it", "--force"]).await.map(drop)

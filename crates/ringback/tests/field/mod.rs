@@ -197,7 +197,8 @@ impl Field {
             "operator" | "gateway" => &self.lab.smsc,
             "impostor" | "thief" => &self.lab.client,
             "private" if !self.on_terminal => &self.lab.private,
-            "public" | "tap" => &self.lab.public,
+            "private-charon" => &self.lab.private,
+            "public" | "public-charon" | "tap" => &self.lab.public,
             "responder" => &self.lab.dns,
             _ => &self.lab.terminal.host,
         }

@@ -41,6 +41,11 @@ pub(crate) fn associations(socket: &Path) -> Result<Vec<(String, Message)>> {
     list(&mut connect(socket)?)
 }
 
+/// What a command without arguments answers.
+pub(crate) fn ask_for(socket: &Path, name: &str) -> Result<Message> {
+    command(socket, name, Message::default())
+}
+
 /// Has a command done.
 pub(crate) fn command(socket: &Path, name: &str, message: Message) -> Result<Message> {
     ask(&mut connect(socket)?, name, message)

@@ -7,6 +7,8 @@ mod field;
 mod charon;
 mod faults;
 mod figures;
+mod orphans;
 mod policy;
 mod scene;
+mod sharing;
 mod stories;

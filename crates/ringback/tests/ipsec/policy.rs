@@ -8,7 +8,7 @@ use ringback_proto::ipsec::IKE_PORT;
 use tokio::time::Instant;
 
 use crate::field::{Field, Wishes};
-use crate::scene::{set_up, start_web, url};
+use crate::scene::{set_up, set_up_without, start_web, url};
 
 /// How a service was reached.
 #[derive(Debug, PartialEq, Eq)]
@@ -55,6 +55,38 @@ async fn a_tunnel_is_what_both_tables_permit_and_is_not_lowered_where_udp_is_blo
         field.lab.gateway.block_udp(IKE_PORT).await?;
         let began = Instant::now();
         assert_eq!(access(&mut field).await?, blocked, "{case}, UDP blocked");
+        assert!(began.elapsed() < Duration::from_secs(15), "{case}: a bound is a bound");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_charon_there_is_a_named_refusal_or_tls_where_both_tables_permit_it() -> Result<()>
+{
+    for (absent, tunnel, by) in [
+        ("public", "ipsec", By::Nothing),
+        ("public", "ipsec-or-tls", By::Tls),
+        ("private", "ipsec", By::Nothing),
+        ("private", "ipsec-or-tls", By::Tls),
+    ] {
+        let mut wishes = Wishes { public: "linger_seconds = 0".into(), ..Wishes::default() };
+        let lines = if absent == "public" { &mut wishes.public } else { &mut wishes.private };
+        lines.push_str("\n[ipsec]\ncharon = \"nowhere\"");
+        let Some(mut field) = set_up_without(tunnel, tunnel, wishes).await? else { return Ok(()) };
+        start_web(&mut field).await?;
+        let present = if absent == "public" { "private" } else { "public" };
+        field.process(present).says("IPsec is ready").await?;
+        field.process(absent).says("RB-IPSEC: no IPsec").await?;
+        field.process(absent).says("charon is not installed").await?;
+        let case = format!("{tunnel}, none at the {absent} proxy");
+        let began = Instant::now();
+        if absent == "public" && by == By::Nothing {
+            let page = field.curl(&[&url()]).await?;
+            ensure!(page.contains("RB-NO-TUNNEL"), "{case}: {page}");
+            assert_eq!(field.sms(), 0, "{case}: nobody is rung");
+        } else {
+            assert_eq!(access(&mut field).await?, by, "{case}");
+        }
         assert!(began.elapsed() < Duration::from_secs(15), "{case}: a bound is a bound");
     }
     Ok(())

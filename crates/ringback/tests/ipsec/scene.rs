@@ -10,7 +10,7 @@ use crate::charon::{Known, known};
 use crate::field::{Field, NAME, Wishes, charon_is_there};
 
 /// How long anything may take to come true.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// The terminal's page.
 pub(crate) fn url() -> String {
@@ -19,22 +19,35 @@ pub(crate) fn url() -> String {
 
 /// The installation, whose only service is reached as each side's table has it.
 pub(crate) async fn set_up(public: &str, private: &str, wishes: Wishes) -> Result<Option<Field>> {
-    if !charon_is_there()? {
-        return Ok(None);
-    }
-    let wishes = Wishes {
-        public_services: format!("id = 1\nport = 80\nhttp = true\ntunnel = \"{public}\""),
-        private_services: format!("id = 1\naddress = \"{{terminal}}:80\"\ntunnel = \"{private}\""),
-        // The tables that follow in the files are others.
-        public: format!("{}\n[ipsec]", wishes.public),
-        private: format!("{}\n[ipsec]", wishes.private),
-        ..wishes
-    };
-    let Some(mut field) = Field::set_up(&wishes).await? else { return Ok(None) };
+    let Some(mut field) = set_up_without(public, private, wishes).await? else { return Ok(None) };
     for role in ["private", "public"] {
         field.process(role).says("IPsec is ready").await?;
     }
     Ok(Some(field))
+}
+
+/// The same, where nobody waits for a charon. Further lines of either file end in its `[ipsec]` table.
+pub(crate) async fn set_up_without(
+    public: &str,
+    private: &str,
+    wishes: Wishes,
+) -> Result<Option<Field>> {
+    if !charon_is_there()? {
+        return Ok(None);
+    }
+    let table = |lines: &str| match lines.contains("[ipsec]") {
+        true => lines.to_owned(),
+        false => format!("{lines}\n[ipsec]"),
+    };
+    let wishes = Wishes {
+        public_services: format!("id = 1\nport = 80\nhttp = true\ntunnel = \"{public}\""),
+        private_services: format!("id = 1\naddress = \"{{terminal}}:80\"\ntunnel = \"{private}\""),
+        // The tables that follow in the files are others.
+        public: table(&wishes.public),
+        private: table(&wishes.private),
+        ..wishes
+    };
+    Field::set_up(&wishes).await
 }
 
 /// The same with strict IPsec and a web server.
@@ -70,8 +83,12 @@ pub(crate) async fn comes_true(what: &str, is_so: impl Fn() -> Result<bool>) -> 
 
 /// Waits until both charons know nothing of any session.
 pub(crate) async fn all_is_forgotten(field: &Field) -> Result<()> {
-    for role in ["private", "public"] {
-        let socket = socket(field, role);
+    forgotten_by([socket(field, "private"), socket(field, "public")]).await
+}
+
+/// Waits until the private and the public proxy's charons at these sockets know nothing of any session.
+pub(crate) async fn forgotten_by(sockets: [PathBuf; 2]) -> Result<()> {
+    for (role, socket) in ["private", "public"].into_iter().zip(sockets) {
         let empty = || Ok(known(&socket)? == Known::default());
         comes_true(&format!("the {role} proxy's charon has forgotten all"), empty)
             .await

@@ -57,6 +57,28 @@ impl Line {
         }
     }
 
+    /// Moves on from a ring whose dial-back there is no room for: it is tried again, and no bearer is to
+    /// blame. If there never is, and nothing has left before, whoever waits has come at a busy time.
+    pub(in crate::switchboard) fn no_room(
+        &mut self,
+        ring: RingId,
+        now: Instant,
+        ledger: &mut Ledger,
+    ) {
+        let Some(rung) = self.consume(ring, ledger) else { return };
+        match rung.over {
+            Over::Route(route) => {
+                let Calling::Routes(ladder) = &mut self.calling else { return };
+                if ladder.failed(route, Some(Duration::ZERO), now) && ladder.is_spent() {
+                    ladder.denied.get_or_insert((Refusal::Busy, None));
+                }
+                self.climb(now, ledger);
+            }
+            Over::Tunnel { .. } => self.wait_no_more(now, ledger),
+            Over::Client(client) => self.own_ring_failed(client, Refusal::Busy, ledger),
+        }
+    }
+
     /// Moves on from a ring that a budget denies. What has left before may still be answered; if
     /// there is nothing of it, [`Self::call`] refuses those concerned.
     pub(in crate::switchboard) fn ring_denied(
