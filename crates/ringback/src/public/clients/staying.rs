@@ -55,7 +55,7 @@ async fn a_tunnel_that_cannot_be_moved_is_joined_all_the_same() {
     let (taker, taken) = oneshot::channel();
     let paired = splice_commanded(&mut Switchboard::new());
     let joined = Verdict::Joined { tunnel: TunnelId(2), taken, paired };
-    verdicts.send(joined).await.expect("a client that waits");
+    verdicts.send(Box::new(joined)).await.expect("a client that waits");
     taker.send(framed).expect("a client that waits");
     let mut taking = Vec::new();
     while let Ok(file) = File::open("/dev/null") {
