@@ -30,7 +30,7 @@ use ledger::Ledger;
 use line::{Client, Line, OwnRings};
 use probe::{Aim, Probes};
 
-pub use call::{Call, CallEnd};
+pub use call::{Call, CallEnd, Over};
 pub use paired::Paired;
 pub use progress::Progress;
 pub use record::{BearerId, PublicKey, RoutePlan, Spares, Terminal};
@@ -67,22 +67,6 @@ struct LineId {
     level: Level,
     tenant: TenantName,
     through: TunnelType,
-}
-
-/// What carries a ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Over {
-    /// A route, by its place in [`Terminal::routes`].
-    Route(usize),
-    /// A tunnel that has been accepted and has no session yet.
-    Tunnel {
-        /// The tunnel.
-        tunnel: TunnelId,
-        /// No client waits for this ring: the tunnel it brings is to stand by.
-        spare: bool,
-    },
-    /// A bearer of the client's own: the signal is handed to it, and it sends it.
-    Client(ClientId),
 }
 
 /// What has happened.

@@ -1,4 +1,6 @@
-//! A call: the signals of one ladder, which count together, and how it ended.
+//! A call: the signals of one ladder, which count together, what carries them, and how it ended.
+
+use super::{ClientId, TunnelId};
 
 /// Which call a signal belongs to, and where it stands in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,4 +44,20 @@ pub enum CallEnd {
 impl CallEnd {
     /// Every end.
     pub const ALL: [Self; 3] = [Self::Answered, Self::Unanswered, Self::Abandoned];
+}
+
+/// What carries a ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// A route, by its place in [`super::Terminal::routes`].
+    Route(usize),
+    /// A tunnel that has been accepted and has no session yet.
+    Tunnel {
+        /// The tunnel.
+        tunnel: TunnelId,
+        /// No client waits for this ring: the tunnel it brings is to stand by.
+        spare: bool,
+    },
+    /// A bearer of the client's own: the signal is handed to it, and it sends it.
+    Client(ClientId),
 }
