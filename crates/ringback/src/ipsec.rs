@@ -188,6 +188,11 @@ impl Ipsec {
         self.0.running.borrow().is_some()
     }
 
+    /// Whether there is room for one more session of that holder.
+    pub(crate) fn has_room_for(&self, holder: Holder) -> bool {
+        self.0.places.have_room_for(holder)
+    }
+
     /// Gives so many tenants their shares.
     pub fn divide_among(&self, tenants: usize) {
         self.0.places.divide_among(tenants);

@@ -103,38 +103,28 @@ fn a_ring_whose_dial_back_cannot_be_awaited_is_a_refusal_for_all_who_want_it() {
 }
 
 #[test]
-fn a_ring_that_there_is_no_room_to_await_concerns_nobody_else() {
+fn whoever_there_is_no_room_for_has_come_at_a_busy_time_and_nobody_else() {
     let mut story = wanting(TunnelType::Ipsec);
+    story.source = [198, 51, 100, 7].into();
     story.arrives_for(2, 1);
-    assert_eq!(story.event(Event::NoRoom { ring: RingId(1) }), ["unawait 1"]);
-    assert_eq!(story.until(3), ["2: ring 2 by route 0 #1 for 1"], "it is tried again");
+    let told = story.event(Event::NoRoom { ring: RingId(1) });
+    assert_eq!(told, ["unawait 1", "refuse 1 RB-BUSY", "ring 2 by route 0 #1 for 2, service 1"]);
     assert_eq!(story.event(Event::NoRoom { ring: RingId(1) }), NOTHING, "things cross");
-
-    // What has left before is answered, though there is no room for what follows.
-    let mut story = wanting(TunnelType::Ipsec);
-    story.arrives_for(2, 1);
-    story.event(Event::RingProgressed { ring: RingId(1), progress: Progress::Submitted });
-    assert_eq!(story.until(9), ["8: ring 2 by route 0 #2 for 1"]);
-    for ring in 2..8 {
-        let told = story.event(Event::NoRoom { ring: RingId(ring) });
-        assert!(!told.iter().any(|it| it.starts_with("refuse")), "{told:?}");
-        story.until(9 + 3 * ring);
-    }
-    story.protocol = Protocol::Ipsec;
-    let told = story.dials(10, 1, Outcome::Connected);
-    assert!(told.iter().any(|it| it == "accept 10"), "{told:?}");
+    // No other route is tried, no bearer is to blame, and there was no call to be told of.
+    assert_eq!(story.event(Event::NoRoom { ring: RingId(2) }), ["unawait 2", "refuse 2 RB-BUSY"]);
+    assert_eq!(story.until(60), NOTHING);
 }
 
 #[test]
-fn whoever_never_finds_room_has_come_at_a_busy_time_and_no_bearer_is_to_blame() {
+fn what_has_left_before_there_was_no_room_is_answered() {
     let mut story = wanting(TunnelType::Ipsec);
-    let mut told = Vec::new();
-    for ring in 1..20 {
-        told.extend(story.event(Event::NoRoom { ring: RingId(ring) }));
-        told.extend(story.until(3 * ring));
-    }
-    assert_eq!(told.last().unwrap(), "refuse 1 RB-BUSY", "{told:?}");
-    assert!(!told.iter().any(|it| it.contains("sinks")), "{told:?}");
+    story.event(Event::RingProgressed { ring: RingId(1), progress: Progress::Submitted });
+    assert_eq!(story.until(9), ["8: ring 2 by route 0 #2 for 1"]);
+    assert_eq!(story.event(Event::NoRoom { ring: RingId(2) }), ["unawait 2"]);
+    assert_eq!(story.until(20), NOTHING);
+    story.protocol = Protocol::Ipsec;
+    let told = story.dials(10, 1, Outcome::Connected);
+    assert!(told.iter().any(|it| it == "accept 10"), "{told:?}");
 }
 
 #[test]

@@ -55,15 +55,16 @@ impl Places {
         self.taken().per_tenant = IPSEC_SESSIONS / share;
     }
 
+    /// Whether that holder could take one more now.
+    pub(super) fn have_room_for(&self, holder: Holder) -> bool {
+        self.taken().held_by(holder).is_some() && 0 < self.room.available_permits()
+    }
+
     /// One more for that holder, if its share and all together leave it one.
     pub(super) fn take(self: &Arc<Self>, holder: Holder) -> Result<Place, Fault> {
         let (kid, tenant) = holder;
         let mut taken = self.taken();
-        let of_terminal = taken.by_terminal.get(&kid).copied().unwrap_or(0);
-        let of_tenant = tenant.and_then(|it| taken.by_tenant.get(&it).copied()).unwrap_or(0);
-        if IPSEC_SESSIONS_PER_TERMINAL <= of_terminal || taken.per_tenant <= of_tenant {
-            return Err(Fault::Full);
-        }
+        let (of_terminal, of_tenant) = taken.held_by(holder).ok_or(Fault::Full)?;
         let permit = self.room.clone().try_acquire_owned().map_err(|_| Fault::Full)?;
         taken.by_terminal.insert(kid, of_terminal + 1);
         if let Some(tenant) = tenant {
@@ -80,6 +81,16 @@ impl Places {
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Taken {
+    /// How many its terminal has, and its tenant, if neither has its share.
+    fn held_by(&self, (kid, tenant): Holder) -> Option<(usize, usize)> {
+        let of_terminal = self.by_terminal.get(&kid).copied().unwrap_or(0);
+        let of_tenant = tenant.and_then(|it| self.by_tenant.get(&it).copied()).unwrap_or(0);
+        let less = of_terminal < IPSEC_SESSIONS_PER_TERMINAL && of_tenant < self.per_tenant;
+        less.then_some((of_terminal, of_tenant))
     }
 }
 

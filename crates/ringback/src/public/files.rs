@@ -47,8 +47,8 @@ impl Files {
         let files = files.saturating_sub(own);
         let free = files.saturating_sub(KEPT_FILES).max(files / 2);
         // Of few files a good part, of many a small one: who is let in needs them longer.
-        let incomplete = INCOMPLETE.min((free / 4).min(FEW_INCOMPLETE).max(free / 20)).max(1);
-        let strangers = STRANGERS.min((free / 8).min(FEW_STRANGERS).max(free / 40)).max(1);
+        let incomplete = INCOMPLETE.min((free / 4).min(FEW_INCOMPLETE).max(free / 24)).max(1);
+        let strangers = STRANGERS.min((free / 8).min(FEW_STRANGERS).max(free / 48)).max(1);
         let clients = CLIENTS.min(free.saturating_sub(incomplete + strangers) / 2).max(1);
         Self { clients, incomplete, strangers }
     }
@@ -67,7 +67,8 @@ mod tests {
         }
         let most = Files { clients: CLIENTS, incomplete: INCOMPLETE, strangers: STRANGERS };
         assert_eq!(Files::of(65_536, 2_000), most);
-        assert!(9_000 <= Files::of(20_000, 0).clients);
+        // Beside a hundred raw ports and all pipes.
+        assert!(9_000 <= Files::of(20_000, 106 + 2 * PIPES).clients);
         assert!(2 * Files::of(20_000, 800).clients + 800 < 20_000 - KEPT_FILES);
         assert_eq!(Files::of(1_024, 0).incomplete, 128);
     }

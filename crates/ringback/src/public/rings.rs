@@ -48,6 +48,13 @@ impl Role {
     /// Seals a signal, lets the switchboard know its keys, and only then lets its octets leave.
     pub(super) fn ring(&mut self, kid: Kid, wanted: &Wanted) -> anyhow::Result<()> {
         let terminal = self.by_kid.get(&kid).context("no such key in the directory")?.clone();
+        let holder = (kid, Some(terminal.terminal.tenant));
+        let full = self.house.ipsec.as_ref().is_some_and(|it| !it.has_room_for(holder));
+        if full && wanted.through == TunnelType::Ipsec {
+            // Nothing that could leave is paid for.
+            self.switchboard.handle_event(Event::NoRoom { ring: wanted.ring }, clock::now());
+            return Ok(());
+        }
         let paid = match self.pay(&terminal, wanted) {
             Ok(paid) => paid,
             Err(Unpaid::Denied(Denial { budget, wait })) => {

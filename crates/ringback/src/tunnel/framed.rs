@@ -90,8 +90,9 @@ impl Framed {
         if self.home == here() {
             return Ok(());
         }
+        self.tunnel.move_here()?;
         self.home = here();
-        self.tunnel.move_here()
+        Ok(())
     }
 
     /// Whether the session's octets go past TLS.

@@ -57,8 +57,9 @@ impl Line {
         }
     }
 
-    /// Moves on from a ring whose dial-back there is no room for: it is tried again, and no bearer is to
-    /// blame. If there never is, and nothing has left before, whoever waits has come at a busy time.
+    /// Moves on from a ring whose dial-back there is no room for. No bearer and no route is to blame, so that
+    /// neither another is tried nor the same again: that might be paid for each time. If nothing has left
+    /// before, whoever it was for has come at a busy time; what others want is rung for.
     pub(in crate::switchboard) fn no_room(
         &mut self,
         ring: RingId,
@@ -67,12 +68,15 @@ impl Line {
     ) {
         let Some(rung) = self.consume(ring, ledger) else { return };
         match rung.over {
-            Over::Route(route) => {
-                let Calling::Routes(ladder) = &mut self.calling else { return };
-                if ladder.failed(route, Some(Duration::ZERO), now) && ladder.is_spent() {
-                    ladder.denied.get_or_insert((Refusal::Busy, None));
+            Over::Route(_) => {
+                // Of a call whose first signal has not left there is nothing to tell.
+                if self.call.as_ref().is_some_and(|it| it.signals == 1) {
+                    self.call = None;
                 }
-                self.climb(now, ledger);
+                let Calling::Routes(ladder) = &mut self.calling else { return };
+                ladder.silence();
+                ladder.denied = Some((Refusal::Busy, Some(rung.admitted.source())));
+                self.call(now, ledger);
             }
             Over::Tunnel { .. } => self.wait_no_more(now, ledger),
             Over::Client(client) => self.own_ring_failed(client, Refusal::Busy, ledger),
