@@ -66,11 +66,7 @@ async fn a_tenant_that_rings_in_vain_takes_no_more_than_its_share_and_nothing_fr
     let words = [&words[..], &["--connect-to", &there]].concat();
     let many = field.begin("curl", &[&words[..], &["-o", "many-#1", &all]].concat())?;
     comes_true("the share is used up", || Ok(awaited()? == SHARE)).await?;
-    // By now its own second signal has found no room either.
-    field
-        .process("public")
-        .says_times("too many sessions at once", TERMINALS + 1 - SHARE + 8)
-        .await?;
+    field.process("public").says_times("client refused", 1).await?;
     assert_eq!(awaited()?, SHARE, "and not exceeded");
 
     // Another tenant is rung for and awaited as if nobody were there.
@@ -86,6 +82,6 @@ async fn a_tenant_that_rings_in_vain_takes_no_more_than_its_share_and_nothing_fr
     drop((many, of_bob));
     let refused = field.process("public").events("client refused");
     let codes: Vec<_> = refused.iter().filter_map(|it| it["code"].as_str()).collect();
-    ensure!(codes.iter().all(|it| *it == "RB-BUSY"), "for want of room only: {codes:?}");
+    ensure!(!codes.is_empty() && codes.iter().all(|it| *it == "RB-BUSY"), "for room: {codes:?}");
     Ok(())
 }
