@@ -323,7 +323,7 @@ pub const OWN_BEARER_END: Duration = Duration::from_secs(5);
 /// place. One of several tenants has a share of them, as of the switchboard.
 pub const IPSEC_SESSIONS: usize = 256;
 /// The same of one terminal.
-pub const IPSEC_SESSIONS_PER_TERMINAL: usize = 64;
+pub const IPSEC_SESSIONS_PER_TERMINAL: usize = 32;
 /// Connections inside one session's association that are heard at once; the oldest is closed.
 pub const INNER_HELLOS: usize = 4;
 /// Those that the kernel keeps until they are; it drops the newest.
