@@ -123,8 +123,8 @@ pub enum Event {
         /// The ring.
         ring: RingId,
     },
-    /// A ring's signal was not sent, since there was no room to await its dial-back. Nobody but the ring is
-    /// concerned: the next one may find room.
+    /// A ring's signal was not sent, since there was no room to await its dial-back. Nobody is
+    /// concerned but whom the ring is for.
     NoRoom {
         /// The ring.
         ring: RingId,

@@ -90,7 +90,7 @@ impl Role {
                 }
                 Err(fault) => {
                     warn!(%fault, "RB-IPSEC: a session cannot be awaited, so nobody is rung");
-                    // What is full now has room for the next ring a moment later.
+                    // Full is no fault of the line: only whom the ring is for is refused.
                     let full = matches!(fault, Fault::Full);
                     let event = if full { Event::NoRoom { ring } } else { Event::NoTunnel { ring } };
                     let _ = house.happenings.send(Happening::Told(event)).await;
